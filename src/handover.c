@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT */
+#include "handover.h"
+
+#include "source.h"
+#include "systemd.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+#define HOW_TO_START                                                                               \
+    "decant is started by systemd, inetd, xinetd or tcpserver with a connected stream "            \
+    "socket; "                                                                                     \
+    "to try it: systemd-socket-activate --accept -l 7070 decant FILE"
+
+/* What a descriptor is. The words of anything but the first two end up in an error. */
+enum nature { CONNECTED, REGULAR_FILE, UNUSABLE };
+
+static int socket_option(int fd, int option)
+{
+    int value;
+    socklen_t size = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
+}
+
+/* A connection that the client has reset already has no peer, but an error to tell; a fresh one has
+ * neither. */
+static bool is_connected(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof(peer);
+
+    return getpeername(fd, (struct sockaddr *)&peer, &size) == 0 || socket_option(fd, SO_ERROR) > 0;
+}
+
+static enum nature judge_socket(int fd, enum socket_kind *kind, const char **what)
+{
+    if (socket_option(fd, SO_TYPE) != SOCK_STREAM) {
+        *what = "a socket, but no stream socket (in the unit: ListenStream=)";
+        return UNUSABLE;
+    }
+    if (socket_option(fd, SO_ACCEPTCONN) == 1) {
+        *what = "a listening socket, and a connected one is needed (in the unit: "
+                "Accept=yes; "
+                "in inetd.conf: nowait; for systemd-socket-activate: --accept)";
+        return UNUSABLE;
+    }
+    switch (socket_option(fd, SO_DOMAIN)) {
+    case AF_INET:
+    case AF_INET6:
+        *kind = socket_option(fd, SO_PROTOCOL) == IPPROTO_MPTCP ? SOCKET_MPTCP : SOCKET_TCP;
+        break;
+    case AF_UNIX:
+        *kind = SOCKET_UNIX;
+        break;
+    case AF_VSOCK:
+        *kind = SOCKET_VSOCK;
+        break;
+    default:
+        *what = "a socket that is neither TCP, MPTCP, UNIX nor vsock";
+        return UNUSABLE;
+    }
+    *what = "a stream socket without a client";
+    return is_connected(fd) ? CONNECTED : UNUSABLE;
+}
+
+static enum nature judge(int fd, enum socket_kind *kind, const char **what)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0) {
+        *what = "closed";
+        return UNUSABLE;
+    }
+    if (S_ISSOCK(status.st_mode))
+        return judge_socket(fd, kind, what);
+    *what = isatty(fd) ? "a terminal" : source_type_name(status.st_mode);
+    return S_ISREG(status.st_mode) ? REGULAR_FILE : UNUSABLE;
+}
+
+static void name_internet_peer(const struct sockaddr_storage *address, char *name, size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+    const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+
+    if (address->ss_family == AF_INET) {
+        (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+        (void)snprintf(name, size, "%s:%u", host, ntohs(in->sin_port));
+    } else if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+        (void)inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], host, sizeof(host));
+        (void)snprintf(name, size, "%s:%u", host, ntohs(in6->sin6_port));
+    } else {
+        (void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+        (void)snprintf(name, size, "[%s]:%u", host, ntohs(in6->sin6_port));
+    }
+}
+
+/* struct sockaddr_vm, vsock(7), without <linux/vm_sockets.h>, which musl has not. */
+struct vsock_address {
+    sa_family_t family;
+    unsigned short reserved;
+    uint32_t port;
+    uint32_t cid;
+};
+
+/* A peer that is gone has no address any more; systemd and tcpserver have told us before. */
+static void name_lost_peer(char *name, size_t size)
+{
+    const char *host = getenv("REMOTE_ADDR");
+    const char *port = getenv("REMOTE_PORT");
+
+    if (!host) {
+        host = getenv("TCPREMOTEIP");
+        port = getenv("TCPREMOTEPORT");
+    }
+    if (host)
+        (void)snprintf(name, size, "%.60s:%.10s", host, port ? port : "?");
+    else
+        (void)snprintf(name, size, "a client that has left");
+}
+
+static void name_peer(struct connection *connection)
+{
+    char *name = connection->peer;
+    const size_t size = sizeof(connection->peer);
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof(address);
+    struct ucred who = {.pid = 0};
+    socklen_t who_size = sizeof(who);
+
+    if (getpeername(connection->fd, (struct sockaddr *)&address, &length) < 0) {
+        name_lost_peer(name, size);
+    } else if (connection->kind == SOCKET_UNIX) {
+        (void)getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &who, &who_size);
+        (void)snprintf(name, size, "unix:pid=%d:uid=%ju", who.pid, (uintmax_t)who.uid);
+    } else if (connection->kind == SOCKET_VSOCK) {
+        const struct vsock_address *vsock = (const struct vsock_address *)&address;
+        (void)snprintf(name, size, "vsock:%u:%u", vsock->cid, vsock->port);
+    } else {
+        name_internet_peer(&address, name, size);
+    }
+}
+
+/* The connection whose socket is behind fd as well, or NULL. */
+static const struct connection *find_same(const struct handover *handover, int fd)
+{
+    struct stat one;
+    struct stat other;
+
+    if (fstat(fd, &one) < 0)
+        return NULL;
+    for (size_t i = 0; i < handover->n_connections; i++)
+        if (fstat(handover->connections[i].fd, &other) == 0 && one.st_dev == other.st_dev &&
+            one.st_ino == other.st_ino)
+            return &handover->connections[i];
+    return NULL;
+}
+
+static int add_connection(
+    struct handover *handover, int fd, enum socket_kind kind, struct problem *problem)
+{
+    struct connection *connection = &handover->connections[handover->n_connections];
+    const struct connection *same = find_same(handover, fd);
+
+    if (same) /* two transfers would mix on it */
+        return problem_set(problem, EEXIST, EX_PROTOCOL,
+            "descriptor %d is the same socket as descriptor %d; hand over each connection once", fd,
+            same->fd);
+    connection->fd = fd;
+    connection->kind = kind;
+    name_peer(connection);
+    handover->n_connections++;
+
+    /* O_NONBLOCK belongs to the open file description, so that it holds for duplicates, too. */
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return problem_call(problem, "fcntl");
+    int r = transfer_arm(fd, kind);
+    if (r < 0)
+        return problem_set(problem, -r, EX_OSERR, "setsockopt: %s", strerror(-r));
+    return 0;
+}
+
+static int add_file(struct handover *handover, int fd, struct problem *problem)
+{
+    if (handover->file_fd >= 0 && !handover->file_is_stdin)
+        return problem_set(problem, EINVAL, EX_PROTOCOL,
+            "descriptors %d and %d are both regular files; hand over one (in the unit: "
+            "one OpenFile=)",
+            handover->file_fd, fd);
+    handover->file_fd = fd;
+    handover->file_is_stdin = fd == STDIN_FILENO;
+    return 0;
+}
+
+static int add(struct handover *handover, int fd, struct problem *problem)
+{
+    enum socket_kind kind;
+    const char *what;
+
+    switch (judge(fd, &kind, &what)) {
+    case CONNECTED:
+        return add_connection(handover, fd, kind, problem);
+    case REGULAR_FILE:
+        return add_file(handover, fd, problem);
+    default:
+        return problem_set(
+            problem, EPROTOTYPE, EX_PROTOCOL, "descriptor %d is %s; " HOW_TO_START, fd, what);
+    }
+}
+
+/* The protocol of sd_listen_fds(3) names the process that it is meant for. */
+static bool listen_fds_are_ours(void)
+{
+    const char *meant = getenv("LISTEN_PID");
+    char own[24];
+
+    (void)snprintf(own, sizeof(own), "%jd", (intmax_t)getpid());
+    return meant && strcmp(meant, own) == 0;
+}
+
+/*
+ * LISTEN_FDS is wrong, and yet there may be clients: what is handed over and understood is reset,
+ * so that nobody takes our exit for the end of an empty file.
+ */
+static int refuse_listen_fds(int error, const char *count, struct problem *problem)
+{
+    enum socket_kind kind;
+    const char *what;
+
+    for (int fd = FIRST_FD; fcntl(fd, F_GETFD) >= 0; fd++)
+        if (judge(fd, &kind, &what) == CONNECTED)
+            transfer_abort(fd, kind);
+    if (error == ENOSYS)
+        return problem_set(problem, error, EX_PROTOCOL,
+            "this decant was built without libsystemd (SYSTEMD=no), and systemd has "
+            "handed over "
+            "descriptors from 3 on; use StandardInput=socket, or another build");
+    return problem_set(problem, error, EX_PROTOCOL,
+        "LISTEN_FDS is '%.40s', which is not the number of descriptors handed over from 3 "
+        "on (%s); " HOW_TO_START,
+        count, strerror(error));
+}
+
+static int take_listen_fds(struct handover *handover, int n, struct problem *problem)
+{
+    enum socket_kind kind;
+    const char *what;
+    int r = 0;
+
+    handover->connections = calloc((size_t)n, sizeof(*handover->connections));
+    if (!handover->connections)
+        return refuse_listen_fds(ENOMEM, "too large", problem);
+    /* All of them, also after one that is wrong: the others are reset only if they are known.
+     */
+    for (int fd = FIRST_FD; fd < FIRST_FD + n; fd++) {
+        struct problem ignored;
+        int one = add(handover, fd, r < 0 ? &ignored : problem);
+        r = r < 0 ? r : one;
+    }
+    if (r == 0 && handover->n_connections == 0)
+        r = problem_set(problem, ENOTSOCK, EX_PROTOCOL,
+            "a regular file was handed over, but no socket; " HOW_TO_START);
+    /* StandardInput=file:PATH with the socket as descriptor 3. */
+    if (r == 0 && handover->file_fd < 0 && judge(STDIN_FILENO, &kind, &what) == REGULAR_FILE)
+        r = add_file(handover, STDIN_FILENO, problem);
+    return r;
+}
+
+static int take_stdin(struct handover *handover, struct problem *problem)
+{
+    enum socket_kind kind;
+    const char *what;
+
+    handover->connections = calloc(1, sizeof(*handover->connections));
+    if (!handover->connections)
+        return problem_set(problem, ENOMEM, EX_OSERR, "out of memory");
+    if (judge(STDIN_FILENO, &kind, &what) == CONNECTED)
+        return add_connection(handover, STDIN_FILENO, kind, problem);
+    return problem_set(problem, ENOTSOCK, EX_PROTOCOL, "descriptor 0 is %s%s; " HOW_TO_START, what,
+        getenv("LISTEN_FDS") ? ", and LISTEN_FDS is meant for another process (LISTEN_PID)" : "");
+}
+
+/*
+ * systemd says which stream its journal reads: JOURNAL_STREAM=DEVICE:INODE, systemd.exec(5). Under
+ * inetd the descriptors 0, 1 and 2 are one socket: whatever it is, a client may be behind it.
+ */
+static enum channel find_channel(const struct handover *handover)
+{
+    struct stat status;
+    struct stat input;
+    char stream[64];
+    const char *journal = getenv("JOURNAL_STREAM");
+
+    if (fstat(STDERR_FILENO, &status) < 0 || find_same(handover, STDERR_FILENO))
+        return CHANNEL_SYSLOG;
+    if (S_ISSOCK(status.st_mode) && fstat(STDIN_FILENO, &input) == 0 &&
+        input.st_dev == status.st_dev && input.st_ino == status.st_ino)
+        return CHANNEL_SYSLOG;
+    (void)snprintf(
+        stream, sizeof(stream), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    return journal && strcmp(journal, stream) == 0 ? CHANNEL_JOURNAL : CHANNEL_STDERR;
+}
+
+/*
+ * Moves a socket from 0 to 3 or more, and puts /dev/null where the client or nothing was. Where
+ * there is no /dev/null (a bare chroot) the descriptors stay, and nothing of ours writes to them.
+ */
+static int tidy_stdio(struct handover *handover, struct problem *problem)
+{
+    bool client[FIRST_FD];
+
+    for (int fd = 0; fd < FIRST_FD; fd++)
+        client[fd] = find_same(handover, fd);
+    for (size_t i = 0; i < handover->n_connections; i++) {
+        struct connection *connection = &handover->connections[i];
+        if (connection->fd >= FIRST_FD)
+            continue;
+        int moved = fcntl(connection->fd, F_DUPFD_CLOEXEC, FIRST_FD);
+        if (moved < 0)
+            return problem_call(problem, "fcntl");
+        connection->fd = moved;
+    }
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    for (int fd = 0; fd < FIRST_FD && null >= 0; fd++)
+        if (fd != null && (client[fd] || fcntl(fd, F_GETFD) < 0))
+            (void)dup2(null, fd); /* without it the old state stays, which is harmless */
+    if (null >= FIRST_FD)
+        (void)close(null);
+    return 0;
+}
+
+int handover_take(struct handover *handover, struct problem *problem)
+{
+    static const char *const understood[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
+        "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT"};
+    char count[48];
+    int r;
+
+    *handover = (struct handover){.file_fd = -1};
+    if (listen_fds_are_ours()) {
+        const char *text = getenv("LISTEN_FDS");
+        (void)snprintf(count, sizeof(count), "%s", text ? text : "missing");
+        int n = systemd_listen_fds();
+        r = n > 0 ? take_listen_fds(handover, n, problem)
+                  : refuse_listen_fds(n < 0 ? -n : EINVAL, count, problem);
+    } else {
+        r = take_stdin(handover, problem);
+    }
+    handover->channel = find_channel(handover);
+    if (r == 0)
+        r = tidy_stdio(handover, problem);
+    for (size_t i = 0; i < sizeof(understood) / sizeof(understood[0]); i++)
+        (void)unsetenv(understood[i]);
+    if (r < 0)
+        handover_end(handover);
+    return r;
+}
+
+void handover_end(struct handover *handover)
+{
+    for (size_t i = 0; i < handover->n_connections; i++)
+        if (handover->connections[i].fd >= 0)
+            transfer_abort(handover->connections[i].fd, handover->connections[i].kind);
+    free(handover->connections);
+    handover->connections = NULL;
+    handover->n_connections = 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "problem.h"
+#include "transfer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Where words for people can go without reaching a client. */
+enum channel {
+    CHANNEL_STDERR,  /* descriptor 2 is a terminal, a file or a pipe */
+    CHANNEL_JOURNAL, /* descriptor 2 is read by systemd-journald, which takes <6> prefixes */
+    CHANNEL_SYSLOG,  /* descriptor 2 is closed, or is the client itself (inetd) */
+};
+
+/* One connected stream socket. */
+struct connection {
+    int fd; /* 3 or more, non-blocking, close-on-exec, armed; owned by the handover until a
+               transfer has it */
+    enum socket_kind kind;
+    char peer[112]; /* for people: 192.0.2.1:4000, [2001:db8::1]:4000, unix:pid=1:uid=0,
+                       vsock:3:4000 */
+};
+
+/* What the supervisor gave us. Written by handover.c, read by everybody else. */
+struct handover {
+    struct connection *connections; /* at least one after success; freed by handover_end() */
+    size_t n_connections;
+    int file_fd; /* a regular file that came beside the sockets, or -1; the source's to own */
+    bool file_is_stdin; /* it is descriptor 0: StandardInput=file:, or an accident of the shell
+                         */
+    enum channel channel;
+};
+
+/*
+ * Looks at the environment and the descriptors, once, before anything else is opened: the sockets
+ * of sd_listen_fds(3), or else descriptor 0. A descriptor is judged by what it is, never by its
+ * name or number (systemd 253 to 258 get the names out of step). Arms each connection, takes the
+ * sockets off the descriptors 0, 1 and 2, and fills gaps there with /dev/null, so that no library
+ * can ever write to a client. Environment: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, JOURNAL_STREAM,
+ * REMOTE_ADDR, REMOTE_PORT, TCPREMOTEIP, TCPREMOTEPORT; all are taken out.
+ *
+ * Returns 0, or a negative errno with *problem filled in: EX_PROTOCOL where no usable stream socket
+ * was handed over, EX_OSERR where a system call failed. After a failure every connection that had
+ * come is reset already. The channel is right in any case.
+ */
+int handover_take(struct handover *handover, struct problem *problem)
+    __attribute__((nonnull, warn_unused_result));
+
+/* Resets what no transfer has taken over (fd is not -1), and frees the list. */
+void handover_end(struct handover *handover) __attribute__((nonnull));

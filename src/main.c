@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "handover.h"
+#include "options.h"
+#include "report.h"
+#include "single.h"
+#include "source.h"
+
+#include <signal.h>
+#include <sysexits.h>
+
+/* Who asks for help has no client; a client that is there nevertheless is not told "all is well".
+ */
+static int help(const struct options *options, struct handover *handover, struct report *report)
+{
+    char text[4096] = "decant " DECANT_VERSION "\n";
+    struct problem problem;
+
+    if (handover->n_connections > 0) {
+        (void)problem_set(
+            &problem, 0, EX_USAGE, "--help and --version send no file; leave them out");
+        report_problem(report, &problem);
+        handover_end(handover);
+        return report->status;
+    }
+    if (options->help)
+        options_help(text, sizeof(text));
+    report_text(text);
+    return EX_OK;
+}
+
+/* A wrong command line waits for the hand-over: its message needs a channel, its clients a reset.
+ */
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct handover handover;
+    struct source source;
+    struct report report;
+    struct problem misread;
+    struct problem problem;
+
+    (void)signal(SIGPIPE, SIG_IGN); /* sendfile(2) has no MSG_NOSIGNAL; cannot fail */
+    int parsed = options_parse(&options, argc, argv, &misread);
+    int taken = handover_take(&handover, &problem);
+    report_open(&report, handover.channel, options.log_level);
+    if (parsed == 0 && (options.help || options.version))
+        return help(&options, &handover, &report);
+
+    /* The command line of the admin comes first, who may have started us without any socket. */
+    int r = parsed;
+    if (r < 0)
+        problem = misread;
+    if (r == 0)
+        r = taken;
+    /* An accident of the shell (decant FILE <file) is no second file. */
+    int file_fd = handover.file_is_stdin && options.file ? -1 : handover.file_fd;
+    if (r == 0)
+        r = source_open(&source, &options, file_fd, &problem);
+    if (r == 0) {
+        r = single_run(&handover, &source, &options, &report, &problem);
+        source_close(&source);
+    }
+    if (r < 0)
+        report_problem(&report, &problem);
+    handover_end(&handover);
+    return report.status;
+}

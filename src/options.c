@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <syslog.h>
+
+#define SECOND INT64_C(1000000000)
+
+/*
+ * The peer's kernel acknowledges a slow stream in steps of up to 64 KiB, and a rate must bring two
+ * of them within each timeout: with one alone, a step that is late by a moment would be a stall.
+ */
+#define RATE_STEPS (2 * INT64_C(65536))
+
+enum kind { SIZE, RATE, TIME, LEVEL, FLAG };
+
+struct row {
+    const char *name;
+    char letter;
+    enum kind kind;
+    size_t field; /* its offset in struct options */
+    const char *argument;
+    const char *help;
+};
+
+/* One line an option: everything that parsing and --help know of it. */
+/* clang-format off */
+#define FIELD(name) offsetof(struct options, name)
+static const struct row rows[] = {
+	{ "offset",        'o', SIZE,  FIELD(offset),        "BYTES",   "leave out so many bytes at the start of FILE" },
+	{ "length",        'l', SIZE,  FIELD(length),        "BYTES",   "send so many bytes, no more" },
+	{ "rate",          'r', RATE,  FIELD(rate),          "BYTES",   "send at most so many bytes a second (TCP only)" },
+	{ "stall-timeout", 's', TIME,  FIELD(stall_timeout), "SECONDS", "reset a client that takes nothing for so long (default 60; 0: never)" },
+	{ "drain-timeout", 'd', TIME,  FIELD(drain_timeout), "SECONDS", "the same once everything is sent (default 10; 0: never)" },
+	{ "allow-changes", 'a', FLAG,  FIELD(allow_changes), NULL,      "send a file although it grows or changes meanwhile, such as a log" },
+	{ "log-level",     'L', LEVEL, FIELD(log_level),     "LEVEL",   "err, warning, notice, info (default) or debug" },
+	{ "help",          'h', FLAG,  FIELD(help),          NULL,      "print this text" },
+	{ "version",       'V', FLAG,  FIELD(version),       NULL,      "print the version" },
+};
+#undef FIELD
+/* clang-format on */
+
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+struct unit {
+    const char *name;
+    int64_t factor;
+};
+
+static const struct unit size_units[] = {
+    {"", 1},
+    {"K", INT64_C(1) << 10},
+    {"M", INT64_C(1) << 20},
+    {"G", INT64_C(1) << 30},
+    {"T", INT64_C(1) << 40},
+    {NULL, 0},
+};
+
+static const struct unit time_units[] = {
+    {"", SECOND},
+    {"s", SECOND},
+    {"ms", SECOND / 1000},
+    {"min", 60 * SECOND},
+    {"h", 3600 * SECOND},
+    {NULL, 0},
+};
+
+static const struct unit levels[] = {
+    {"err", LOG_ERR},
+    {"warning", LOG_WARNING},
+    {"notice", LOG_NOTICE},
+    {"info", LOG_INFO},
+    {"debug", LOG_DEBUG},
+    {NULL, 0},
+};
+
+static const struct unit *find_unit(const struct unit *units, const char *name)
+{
+    while (units->name && strcmp(units->name, name) != 0)
+        units++;
+    return units->name ? units : NULL;
+}
+
+/* Digits, then one of the units; no sign, no space. -EINVAL, or -ERANGE above INT64_MAX. */
+static int parse_number(const char *text, const struct unit *units, int64_t *ret)
+{
+    if (!isdigit((unsigned char)text[0]))
+        return -EINVAL;
+    errno = 0;
+    char *rest;
+    uintmax_t number = strtoumax(text, &rest, 10);
+    if (errno != 0)
+        return -ERANGE;
+    const struct unit *unit = find_unit(units, rest);
+    if (!unit)
+        return -EINVAL;
+    int64_t value;
+    if (__builtin_mul_overflow(number, unit->factor, &value))
+        return -ERANGE;
+    *ret = value;
+    return 0;
+}
+
+static int apply(
+    struct options *options, const struct row *row, const char *value, struct problem *problem)
+{
+    static const char *const allowed[] = {
+        [SIZE] = "a number of bytes, or of units with K, M, G or T (powers of 1024)",
+        [RATE] = "a number of bytes a second above 0, or of units with K, M, G or T",
+        [TIME] = "a number of seconds, or a number with ms, s, min or h",
+        [LEVEL] = "err, warning, notice, info or debug",
+    };
+    void *field = (char *)options + row->field;
+    const struct unit *level;
+    int r = 0;
+
+    switch (row->kind) {
+    case SIZE:
+        r = parse_number(value, size_units, field);
+        break;
+    case RATE:
+        r = parse_number(value, size_units, field);
+        if (r == 0 && *(int64_t *)field == 0)
+            r = -EINVAL;
+        break;
+    case TIME:
+        r = parse_number(value, time_units, field);
+        break;
+    case LEVEL:
+        level = find_unit(levels, value);
+        r = level ? 0 : -EINVAL;
+        if (level)
+            *(int *)field = (int)level->factor;
+        break;
+    case FLAG:
+        *(bool *)field = true;
+        break;
+    }
+    if (r == -ERANGE)
+        return problem_set(problem, EINVAL, EX_USAGE,
+            "--%s: '%s' is too large; it takes %s, below 2^63 %s", row->name, value,
+            allowed[row->kind], row->kind == TIME ? "nanoseconds" : "bytes");
+    if (r < 0)
+        return problem_set(problem, EINVAL, EX_USAGE, "--%s: '%s' is not understood; it takes %s",
+            row->name, value, allowed[row->kind]);
+    return 0;
+}
+
+/* A rate that the timeouts cannot bear would turn every transfer into a stall: better said now. */
+static int check_rate(const struct options *options, struct problem *problem)
+{
+    const int64_t timeouts[] = {options->stall_timeout, options->drain_timeout};
+    const char *const names[] = {"stall", "drain"};
+
+    for (int i = 0; i < 2 && options->rate > 0; i++) {
+        double seconds = (double)timeouts[i] / SECOND;
+        double least = (double)RATE_STEPS / (double)options->rate;
+        if (timeouts[i] > 0 && seconds < least)
+            return problem_set(problem, EINVAL, EX_USAGE,
+                "--rate: %" PRId64 " bytes a second are too slow for --%s-timeout, %.3g s here, "
+                "since a peer acknowledges in steps of up to 64 KiB; "
+                "allow %.0f bytes a second or more, or give --%s-timeout=%.0f or "
+                "more",
+                options->rate, names[i], seconds, (double)RATE_STEPS / seconds + 1, names[i],
+                least + 1);
+    }
+    return 0;
+}
+
+/* What getopt_long(3) needs of the table: the short letters and the long names. */
+static void build_getopt(char *letters, struct option *names)
+{
+    *letters++ = ':'; /* a missing argument is ':' and not '?', and nothing is printed */
+    for (size_t i = 0; i < ROWS; i++) {
+        names[i].name = rows[i].name;
+        names[i].has_arg = rows[i].argument ? required_argument : no_argument;
+        names[i].val = rows[i].letter;
+        *letters++ = rows[i].letter;
+        if (rows[i].argument)
+            *letters++ = ':';
+    }
+    *letters = '\0';
+}
+
+static const struct row *find_row(int letter)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (rows[i].letter == letter)
+            return &rows[i];
+    return NULL;
+}
+
+/* getopt_long(3) has found something that is not in the table, or not as the table has it. */
+static int refuse_word(int c, char **argv, struct problem *problem)
+{
+    const struct row *row = find_row(optopt);
+
+    if (c == ':' && row)
+        return problem_set(problem, EINVAL, EX_USAGE, "--%s needs a value: --%s=%s", row->name,
+            row->name, row->argument);
+    if (row)
+        return problem_set(problem, EINVAL, EX_USAGE, "--%s takes no value", row->name);
+    if (optopt != 0)
+        return problem_set(problem, EINVAL, EX_USAGE,
+            "'-%c' is no option of decant; decant --help lists them", optopt);
+    return problem_set(problem, EINVAL, EX_USAGE,
+        "'%s' is no option of decant, or the beginning of several; decant --help lists "
+        "them",
+        argv[optind - 1]);
+}
+
+static int parse_words(struct options *options, int argc, char **argv, struct problem *problem)
+{
+    char letters[2 * ROWS + 2];
+    struct option names[ROWS + 1] = {0};
+
+    build_getopt(letters, names);
+    opterr = 0;
+    optind = 0; /* start afresh, also at a second call (glibc and musl) */
+    for (;;) {
+        int c = getopt_long(argc, argv, letters, names, NULL);
+        if (c == -1)
+            return 0;
+        const struct row *row = c == '?' || c == ':' ? NULL : find_row(c);
+        int r = row ? apply(options, row, optarg, problem) : refuse_word(c, argv, problem);
+        if (r < 0)
+            return r;
+    }
+}
+
+int options_parse(struct options *options, int argc, char **argv, struct problem *problem)
+{
+    *options = (struct options){
+        .length = OPTIONS_TO_THE_END,
+        .stall_timeout = 60 * SECOND,
+        .drain_timeout = 10 * SECOND,
+        .log_level = LOG_INFO,
+    };
+    int r = parse_words(options, argc, argv, problem);
+    if (r < 0)
+        return r;
+    if (argc - optind > 1)
+        return problem_set(problem, EINVAL, EX_USAGE,
+            "one FILE, please, not %d ('%s' and '%s'); quote a name that has spaces", argc - optind,
+            argv[optind], argv[optind + 1]);
+    if (argc - optind == 1)
+        options->file = argv[optind];
+    /* systemd hands over '' for ${DECANT_FILE} when a drop-in has emptied the variable. */
+    if (options->file && options->file[0] == '\0')
+        return problem_set(problem, EINVAL, EX_USAGE,
+            "FILE is empty; name a file (in the unit: Environment=DECANT_FILE=/path)");
+    return check_rate(options, problem);
+}
+
+void options_help(char *text, unsigned long size)
+{
+    FILE *stream = fmemopen(text, size, "w");
+
+    text[0] = '\0';
+    if (!stream)
+        return;
+    (void)fprintf(stream, "Usage: decant [OPTION...] FILE\n"
+                          "Send FILE to each client whose connection a supervisor hands over: "
+                          "complete, or reset.\n\n");
+    for (size_t i = 0; i < ROWS; i++) {
+        char name[40];
+        (void)snprintf(name, sizeof(name), "%s%s%s", rows[i].name, rows[i].argument ? "=" : "",
+            rows[i].argument ? rows[i].argument : "");
+        (void)fprintf(stream, "  -%c, --%-22s %s\n", rows[i].letter, name, rows[i].help);
+    }
+    (void)fprintf(stream,
+        "\nBYTES may end in K, M, G or T (powers of 1024), SECONDS in ms, s, min or h.\n"
+        "To try it: systemd-socket-activate --accept -l 7070 decant FILE\n"
+        "See decant(8) for systemd, inetd and xinetd, and for the exit statuses.\n");
+    (void)fclose(stream);
+}

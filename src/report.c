@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "report.h"
+
+#include "clock.h"
+#include "source.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <syslog.h>
+#include <unistd.h>
+
+/* A record is one line, whatever a file or a peer is called: no name may forge a second record. */
+static void make_printable(char *text)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text))
+            *text = '?';
+}
+
+__attribute__((format(printf, 3, 4))) static void print(
+    const struct report *report, int level, const char *format, ...)
+{
+    char line[1024];
+    va_list arguments;
+
+    if (level > report->level)
+        return;
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof(line), format, arguments); /* a cut line still tells */
+    va_end(arguments);
+    make_printable(line);
+    /* Where the words cannot be written there is nobody left to tell. */
+    switch (report->channel) {
+    case CHANNEL_SYSLOG:
+        syslog(level, "%s", line);
+        break;
+    case CHANNEL_JOURNAL:
+        (void)dprintf(STDERR_FILENO, "<%d>%s\n", level, line);
+        break;
+    case CHANNEL_STDERR:
+        (void)dprintf(STDERR_FILENO, "decant: %s\n", line);
+        break;
+    }
+}
+
+static int gravity(int status)
+{
+    static const int order[] = {EX_OK, EX_TEMPFAIL, EX_DATAERR, EX_NOINPUT, EX_IOERR, EX_OSERR};
+
+    for (int i = 0; i < (int)(sizeof(order) / sizeof(order[0])); i++)
+        if (order[i] == status)
+            return i;
+    return (int)(sizeof(order) / sizeof(order[0]));
+}
+
+static void raise_status(struct report *report, int status)
+{
+    if (gravity(status) > gravity(report->status))
+        report->status = status;
+}
+
+/* How a transfer's end is called, whom it concerns, and what it means for the exit status. */
+static const struct ending {
+    const char *name;
+    const char *reason;
+    int level;
+    int status;
+} endings[TRANSFER_EVENTS] = {
+    [TRANSFER_DRAINED] = {"complete", "", LOG_INFO, EX_OK},
+    [TRANSFER_SHORT] = {"file shrank", ": the file was truncated while it was sent", LOG_WARNING,
+        EX_DATAERR},
+    [TRANSFER_CHANGED] = {"file changed",
+        ": the file was written to while it was sent; "
+        "replace it with rename(2), or allow it with --allow-changes",
+        LOG_WARNING, EX_DATAERR},
+    [TRANSFER_UNREADABLE] = {"file unreadable", "", LOG_ERR, EX_IOERR},
+    [TRANSFER_BROKEN] = {"failed", "", LOG_ERR, EX_OSERR},
+    [TRANSFER_LEFT] = {"client left", "", LOG_NOTICE, EX_TEMPFAIL},
+    [TRANSFER_STALLED] = {"client stalled", ": it acknowledged nothing for a whole timeout",
+        LOG_NOTICE, EX_TEMPFAIL},
+    [TRANSFER_STOPPED] = {"stopped", ": a signal asked for it", LOG_NOTICE, EX_TEMPFAIL},
+};
+
+void report_open(struct report *report, enum channel channel, int level)
+{
+    *report = (struct report){.channel = channel, .level = level, .status = EX_OK};
+    if (channel == CHANNEL_SYSLOG)
+        openlog("decant", LOG_PID, LOG_DAEMON);
+}
+
+/* What a person can read of a rate: 0 B/s ... 999 B/s, 1.0 kB/s ... */
+static void format_rate(double rate, char *text, size_t size)
+{
+    static const char units[] = " kMGTP";
+    size_t unit = 0;
+
+    while (rate >= 999.5 && unit + 2 < sizeof(units)) {
+        rate /= 1000;
+        unit++;
+    }
+    (void)snprintf(text, size, unit ? "%.1f %cB/s" : "%.0f %cB/s", rate, units[unit]);
+}
+
+void report_transfer(struct report *report, const struct transfer *t, const char *peer, int64_t now)
+{
+    const struct ending *ending = &endings[t->event];
+    intmax_t sent = t->slot->offset - t->slot->start;
+    intmax_t promised = t->slot->end - t->slot->start;
+    intmax_t acknowledged = t->acknowledged < sent ? t->acknowledged : sent;
+    double seconds = (double)(now - t->slot->started) / CLOCK_SECOND;
+    char rate[32];
+
+    format_rate(seconds > 0 ? (double)acknowledged / seconds : 0, rate, sizeof(rate));
+    raise_status(report, ending->status);
+    print(report, ending->level,
+        "%s: %s to %s: %jd of %jd bytes sent, %jd acknowledged, in %.3f s, %s%s%s%s%s%s",
+        ending->name, t->source->name, peer, sent, promised, acknowledged, seconds, rate,
+        ending->reason, t->call ? ": " : "", t->call ? t->call : "", t->error ? ": " : "",
+        t->error ? strerror(t->error) : "");
+}
+
+void report_problem(struct report *report, const struct problem *problem)
+{
+    raise_status(report, problem->status);
+    print(report, LOG_ERR, "%s", problem->text);
+}
+
+void report_text(const char *text)
+{
+    struct stat status;
+
+    if (fstat(STDOUT_FILENO, &status) == 0 && !S_ISSOCK(status.st_mode))
+        (void)dprintf(STDOUT_FILENO, "%s", text);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "handover.h"
+#include "problem.h"
+#include "transfer.h"
+
+/* The one place that prints, and the one that decides the exit status. */
+struct report {
+    enum channel channel;
+    int level;  /* the least grave that is printed: LOG_ERR ... LOG_DEBUG */
+    int status; /* of sysexits.h; the gravest so far, in the order 71, 74, 66, 65, 75; any other
+                   as it is */
+};
+
+void report_open(struct report *report, enum channel channel, int level) __attribute__((nonnull));
+
+/* One line on a transfer that has ended; now is of clock_now(). */
+void report_transfer(struct report *report, const struct transfer *transfer, const char *peer,
+    int64_t now) __attribute__((nonnull));
+
+/* One line on what keeps us from going on. */
+void report_problem(struct report *report, const struct problem *problem) __attribute__((nonnull));
+
+/* Text for a person who asked for it, on standard output, unless that is a socket. */
+void report_text(const char *text) __attribute__((nonnull));

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#include "single.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* One connection at work. */
+struct job {
+    struct transfer transfer;
+    struct transfer_slot slot;
+    const char *peer;
+};
+
+struct single {
+    struct job *jobs;
+    struct pollfd *polls; /* one for each job, then the signals' */
+    size_t n_jobs;
+    size_t n_running;
+    struct report *report;
+};
+
+/*
+ * SIGTERM and SIGINT come as readable bytes in the poll set, so that there is no moment at which
+ * one is missed, and no handler. Every other deadly signal leaves the reset to the kernel.
+ */
+static int open_signals(struct problem *problem)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) == 0) {
+        int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+        if (fd >= 0)
+            return fd;
+    }
+    return problem_call(problem, "signalfd");
+}
+
+static int pace_all(const struct handover *handover, int64_t rate, struct problem *problem)
+{
+    for (size_t i = 0; i < handover->n_connections && rate > 0; i++) {
+        const struct connection *connection = &handover->connections[i];
+        int r = transfer_pace(connection->fd, connection->kind, rate);
+        if (r < 0)
+            return problem_set(problem, -r, EX_USAGE,
+                "--rate: the socket to %s cannot be paced (%s); only plain TCP "
+                "can: "
+                "leave --rate out, or listen with TCP",
+                connection->peer, strerror(-r));
+    }
+    return 0;
+}
+
+/* poll(2) takes milliseconds: rounded up, so that the time has come when it returns. */
+static int poll_timeout(const struct single *single, int64_t now)
+{
+    int64_t wake = CLOCK_NEVER;
+
+    for (size_t i = 0; i < single->n_jobs; i++)
+        if (!transfer_ended(&single->jobs[i].transfer) && single->jobs[i].transfer.wake < wake)
+            wake = single->jobs[i].transfer.wake;
+    if (wake == CLOCK_NEVER)
+        return -1;
+    if (wake <= now)
+        return 0;
+    int64_t ms = (wake - now + CLOCK_MS - 1) / CLOCK_MS;
+    return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+/* poll(2) passes a negative descriptor over: ended ones, and those that only wait for their time.
+ */
+static void settle_job(struct single *single, size_t i)
+{
+    struct transfer *transfer = &single->jobs[i].transfer;
+
+    single->polls[i].fd = transfer->wants ? transfer->fd : -1;
+    single->polls[i].events = transfer->wants;
+    if (!transfer_ended(transfer))
+        return;
+    single->n_running--;
+    report_transfer(single->report, transfer, single->jobs[i].peer, clock_now());
+}
+
+static void step_due(struct single *single)
+{
+    int64_t now = clock_now();
+
+    for (size_t i = 0; i < single->n_jobs; i++) {
+        struct transfer *transfer = &single->jobs[i].transfer;
+        short revents = single->polls[i].revents;
+        single->polls[i].revents = 0;
+        if (transfer_ended(transfer) || (!revents && now < transfer->wake))
+            continue;
+        transfer_step(transfer, revents, now);
+        settle_job(single, i);
+        now = clock_now(); /* one turn of sending may have taken its time */
+    }
+}
+
+static void stop_all(struct single *single)
+{
+    for (size_t i = 0; i < single->n_jobs; i++)
+        if (!transfer_ended(&single->jobs[i].transfer)) {
+            transfer_stop(&single->jobs[i].transfer);
+            settle_job(single, i);
+        }
+}
+
+/* Sending is tried before it is waited for: a fresh socket has room, and most files fit. */
+static void start_all(struct single *single, struct handover *handover, const struct source *source,
+    const struct transfer_limits *limits)
+{
+    int64_t now = clock_now();
+
+    for (size_t i = 0; i < single->n_jobs; i++) {
+        struct connection *connection = &handover->connections[i];
+        struct job *job = &single->jobs[i];
+        job->peer = connection->peer;
+        transfer_slot_init(&job->slot, source, now);
+        transfer_start(
+            &job->transfer, &job->slot, connection->fd, connection->kind, source, limits, now);
+        connection->fd = -1;
+        single->polls[i].revents = POLLOUT;
+    }
+}
+
+static void loop(struct single *single)
+{
+    struct pollfd *signals = &single->polls[single->n_jobs];
+
+    step_due(single);
+    while (single->n_running > 0) {
+        int n = poll(single->polls, single->n_jobs + 1, poll_timeout(single, clock_now()));
+        if (n < 0 && errno != EINTR && errno != ENOMEM && errno != EAGAIN)
+            stop_all(single); /* EINVAL or EFAULT, a bug: reset rather than wait for
+                                 ever */
+        else if (n > 0 && signals->revents)
+            stop_all(single);
+        else
+            step_due(single);
+    }
+}
+
+int single_run(struct handover *handover, const struct source *source,
+    const struct options *options, struct report *report, struct problem *problem)
+{
+    const struct transfer_limits limits = {options->stall_timeout, options->drain_timeout};
+    size_t n = handover->n_connections;
+    struct single single = {.n_jobs = n, .n_running = n, .report = report};
+
+    int signals = open_signals(problem);
+    if (signals < 0)
+        return signals;
+    int r = pace_all(handover, options->rate, problem);
+    single.jobs = calloc(n, sizeof(*single.jobs));
+    single.polls = calloc(n + 1, sizeof(*single.polls));
+    if (r == 0 && (!single.jobs || !single.polls))
+        r = problem_set(problem, ENOMEM, EX_OSERR, "out of memory for %zu connections", n);
+    if (r == 0) {
+        single.polls[n] = (struct pollfd){.fd = signals, .events = POLLIN};
+        start_all(&single, handover, source, &limits);
+        loop(&single);
+    }
+    free(single.jobs);
+    free(single.polls);
+    (void)close(signals);
+    return r;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "handover.h"
+#include "options.h"
+#include "report.h"
+#include "source.h"
+
+/*
+ * Sends the source on all handed-over connections at once, from one poll(2), and reports each as it
+ * ends. Returns when the last has ended, or when SIGTERM or SIGINT has ended them all. 0, or a
+ * negative errno with *problem filled in, before any byte was sent. The connections that it took
+ * over are -1 in the handover; what it left there is still the caller's.
+ */
+int single_run(struct handover *handover, const struct source *source,
+    const struct options *options, struct report *report, struct problem *problem)
+    __attribute__((nonnull, warn_unused_result));

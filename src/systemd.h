@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The only door to libsystemd. With `make SYSTEMD=no`, systemd.c is left out and the stand-in below
+ * says that this build cannot do it.
+ */
+
+#if WITH_SYSTEMD
+
+/*
+ * The number of descriptors that systemd handed to this process, from 3 on, or a negative errno as
+ * of sd_listen_fds(3). Sets close-on-exec on them and takes LISTEN_* out of the environment.
+ */
+int systemd_listen_fds(void);
+
+#else
+
+#include <errno.h>
+
+static inline int systemd_listen_fds(void)
+{
+    return -ENOSYS;
+}
+
+#endif

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+#include "transfer.h"
+
+#include "clock.h"
+#include "source.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* tcp(7) and unix(7) call it SIOCOUTQ; <linux/sockios.h>, which musl has not, makes it this one. */
+#define OUTQ TIOCOUTQ
+
+/* What may wait in the kernel and has not been sent yet: bounds what a stalled client pins there.
+ */
+#define NOTSENT_LOWAT (16 * 1024)
+
+/* The longest wait, in ms, between two looks for the last acknowledgement, which raises no event.
+ */
+#define RECHECK_MOST 64
+
+static bool resets(enum socket_kind kind)
+{
+    return kind == SOCKET_TCP || kind == SOCKET_MPTCP;
+}
+
+static int set_linger(int fd, bool armed)
+{
+    const struct linger linger = {.l_onoff = armed, .l_linger = 0};
+
+    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0 ? -errno : 0;
+}
+
+int transfer_arm(int fd, enum socket_kind kind)
+{
+    const int lowat = NOTSENT_LOWAT;
+
+    if (!resets(kind))
+        return 0;
+    /* Without it a stalled client only costs more kernel memory: no reason to fail. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof(lowat));
+    return set_linger(fd, true);
+}
+
+int transfer_pace(int fd, enum socket_kind kind, int64_t rate)
+{
+    /* 8 bytes since Linux 4.20 where a long has them; all ones would mean no limit, socket(7).
+     */
+    unsigned long pace = rate < (int64_t)(~0UL >> 1) ? (unsigned long)rate : ~0UL >> 1;
+
+    if (kind != SOCKET_TCP) /* a UNIX socket takes the option, and does nothing with it */
+        return -EOPNOTSUPP;
+    return setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &pace, sizeof(pace)) < 0 ? -errno : 0;
+}
+
+void transfer_abort(int fd, enum socket_kind kind)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+    if (resets(kind)) {
+        /* Armed again, in case that connect(2) fails and close(2) must do it. */
+        (void)set_linger(fd, true);
+        (void)connect(fd, &nobody, sizeof(nobody)); /* tcp_disconnect() in the kernel: RST */
+    } else {
+        (void)shutdown(fd, SHUT_RDWR); /* the end, also for the holders of duplicates */
+    }
+    (void)close(fd);
+}
+
+static enum transfer_state next_state(enum transfer_state state, enum transfer_event event)
+{
+#define ROW(state, event, next, sees) [TRANSFER_##state][TRANSFER_##event] = TRANSFER_##next,
+    static const uint8_t table[TRANSFER_DONE][TRANSFER_EVENTS] = {TRANSFER_TABLE(ROW)};
+#undef ROW
+    return table[state][event];
+}
+
+static void move(struct transfer *t, enum transfer_event event)
+{
+    enum transfer_state next = next_state(t->slot->state, event);
+
+    t->slot->state = next;
+    t->event = event;
+    if (next < TRANSFER_DONE)
+        return;
+    if (next == TRANSFER_DONE)
+        (void)close(t->fd); /* the end is sent and acknowledged: there is nothing left to
+                               lose */
+    else
+        transfer_abort(t->fd, t->kind);
+    t->fd = -1;
+    t->wants = 0;
+    t->wake = CLOCK_NEVER;
+}
+
+/* Whose fault an errno of sendfile(2) or recv(2) is. Sockets never say EIO, files never EPIPE. */
+static enum transfer_event blame(int error)
+{
+    switch (error) {
+    case ECONNRESET:
+    case EPIPE:
+    case ENOTCONN: /* shutdown(2) after a reset */
+    case ETIMEDOUT:
+    case ECONNABORTED:
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+    case ENETUNREACH:
+    case ENETDOWN:
+    case ENETRESET:
+    case ENONET:
+    case ENOPROTOOPT: /* ICMP: protocol unreachable */
+    case EPROTO:      /* MPTCP */
+        return TRANSFER_LEFT;
+    case EIO:
+    case EINVAL: /* the file system has no splice_read: sendfile(2) cannot read from it */
+    case EACCES:
+    case ENXIO:
+    case ENODATA:
+    case ESTALE:
+    case EUCLEAN: /* ext4 and xfs: the file system is corrupt */
+    case EBADMSG: /* the same, by a checksum */
+    case EREMOTEIO:
+    case ENOKEY: /* fscrypt: the key is gone */
+        return TRANSFER_UNREADABLE;
+    default:
+        return TRANSFER_BROKEN;
+    }
+}
+
+/* -ESTALE and -ENODATA are source_check()'s own words, anything else is an errno of fstat(2). */
+static enum transfer_event judge_file(struct transfer *t, enum transfer_event if_unchanged)
+{
+    int r = source_check(t->source);
+
+    if (r == 0)
+        return if_unchanged;
+    if (r == -ESTALE)
+        return TRANSFER_CHANGED;
+    if (r == -ENODATA)
+        return TRANSFER_SHORT;
+    t->call = "fstat";
+    t->error = -r;
+    return TRANSFER_BROKEN;
+}
+
+/*
+ * The bytes that the peer's kernel has not acknowledged, the end of stream counted as one; or -1
+ * where the socket cannot tell (vsock before Linux 6.11).
+ */
+static off_t outstanding(const struct transfer *t)
+{
+    int bytes;
+
+    return ioctl(t->fd, OUTQ, &bytes) < 0 ? -1 : bytes;
+}
+
+/*
+ * After a reset, TCP still tells what had been acknowledged. A UNIX socket empties the queue when
+ * the peer closes, read or not: there, only what was seen before counts.
+ */
+static bool has_everything(const struct transfer *t)
+{
+    return t->checked || (t->kind == SOCKET_TCP && outstanding(t) == 0);
+}
+
+/* The peer has everything: a last look at a file that was still in the queue when the end was sent.
+ */
+static void settle(struct transfer *t)
+{
+    t->call = NULL;
+    t->error = 0;
+    move(t, t->held || t->checked ? TRANSFER_DRAINED : judge_file(t, TRANSFER_DRAINED));
+}
+
+static void fail(struct transfer *t, enum transfer_event event, const char *call, int error)
+{
+    if (t->slot->state == TRANSFER_DRAINING && event != TRANSFER_BROKEN && has_everything(t)) {
+        settle(t);
+        return;
+    }
+    t->call = call;
+    t->error = error;
+    move(t, event);
+}
+
+static int64_t timeout_of(const struct transfer *t)
+{
+    return t->slot->state == TRANSFER_DRAINING ? t->limits->drain_timeout
+                                               : t->limits->stall_timeout;
+}
+
+static void watch_from(struct transfer *t, int64_t now)
+{
+    int64_t timeout = timeout_of(t);
+
+    t->next_look = timeout > 0 ? now + timeout / TRANSFER_LOOKS : CLOCK_NEVER;
+    t->quiet = 0;
+    t->recheck = 1;
+}
+
+/*
+ * Disarmed first: a death between the two lets the kernel send all bytes and the end, which is
+ * complete. The state was written before either, and both may be done twice.
+ */
+static void send_end(struct transfer *t, int64_t now)
+{
+    watch_from(t, now);
+    int r = resets(t->kind) ? set_linger(t->fd, false) : 0;
+    if (r < 0)
+        fail(t, TRANSFER_BROKEN, "setsockopt", -r);
+    else if (shutdown(t->fd, SHUT_WR) < 0) {
+        int error = errno;
+        fail(t, blame(error), "shutdown", error);
+    }
+}
+
+/* The end is held back: push what Nagle would keep until an acknowledgement that FIN would force.
+ */
+static void hold_end(struct transfer *t, int64_t now)
+{
+    const int on = 1;
+
+    watch_from(t, now);
+    if (resets(t->kind)) /* costs only time where it fails */
+        (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+static void finish(struct transfer *t, enum transfer_event event, int64_t now)
+{
+    move(t, event);
+    if (t->slot->state == TRANSFER_FINISHING)
+        hold_end(t, now);
+    else if (t->slot->state == TRANSFER_DRAINING)
+        send_end(t, now);
+}
+
+/*
+ * Sends until the socket is full, the promise is queued, or the turn is over. One sendfile(2) moves
+ * less than 2 GiB and may return short at any time, so only EAGAIN and the end stop it.
+ */
+static void send_turn(struct transfer *t, int64_t now)
+{
+    struct transfer_slot *slot = t->slot;
+    off_t turn_end =
+        slot->end - slot->offset > TRANSFER_TURN ? slot->offset + TRANSFER_TURN : slot->end;
+
+    while (slot->offset < turn_end) {
+        ssize_t n =
+            sendfile(t->fd, t->source->fd, &slot->offset, (size_t)(turn_end - slot->offset));
+        if (n > 0 || (n < 0 && errno == EINTR))
+            continue;
+        if (n == 0) {
+            fail(t, TRANSFER_SHORT, NULL, 0);
+            return;
+        }
+        if (errno == EAGAIN) {
+            t->held = true;
+            move(t, TRANSFER_FULL);
+            return;
+        }
+        int error = errno;
+        fail(t, blame(error), "sendfile", error);
+        return;
+    }
+    if (slot->offset < slot->end) {
+        t->held = true;
+        move(t, TRANSFER_PROGRESS);
+    } else {
+        finish(t, t->held ? TRANSFER_QUEUED : judge_file(t, TRANSFER_QUEUED_AT_ONCE), now);
+    }
+}
+
+/*
+ * Reads and drops what the client sends, while we send as well: a client that first writes more
+ * than the socket holds would else wait for us, and we for it. With MSG_TRUNC TCP does not even
+ * copy it, tcp(7). Once the client has ended, only an error is left to learn.
+ */
+static void discard_input(struct transfer *t)
+{
+    char dropped[16384];
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (t->peer_ended) {
+        if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
+            fail(t, blame(error), "SO_ERROR", error);
+        return;
+    }
+    ssize_t n = recv(t->fd, dropped, sizeof(dropped), MSG_DONTWAIT | MSG_TRUNC);
+    if (n == 0)
+        t->peer_ended = true;
+    else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        error = errno;
+        fail(t, blame(error), "recv", error);
+    }
+}
+
+/* Has the peer moved since the last look? Where acknowledged bytes are not exact, room in the queue
+ * tells. */
+static bool has_progressed(struct transfer *t, off_t left)
+{
+    off_t sent = t->slot->offset - t->slot->start;
+    off_t end_of_stream = t->slot->state == TRANSFER_DRAINING && resets(t->kind);
+    off_t acknowledged = left < 0 ? 0 : sent + end_of_stream - left;
+    bool more = acknowledged > t->acknowledged || (!resets(t->kind) && sent > t->looked_sent);
+
+    if (acknowledged > t->acknowledged)
+        t->acknowledged = acknowledged;
+    t->looked_sent = sent;
+    return more;
+}
+
+/* A timeout begins anew when the peer acknowledges more: not when we queue, nor by what it sends.
+ */
+static void look_for_stall(struct transfer *t, off_t left, int64_t now)
+{
+    int64_t timeout = timeout_of(t);
+
+    if (has_progressed(t, left)) {
+        t->quiet = 0;
+        t->event = TRANSFER_PROGRESS;
+    } else if (now < t->next_look) {
+        return;
+    } else if (++t->quiet >= TRANSFER_LOOKS) {
+        fail(t, TRANSFER_STALLED, NULL, 0);
+        return;
+    }
+    t->next_look = timeout > 0 ? now + timeout / TRANSFER_LOOKS : CLOCK_NEVER;
+}
+
+/* Everything is acknowledged, or the socket cannot tell: on to the end, or from there to the last.
+ */
+static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
+{
+    if (!resets(t->kind))
+        discard_input(t); /* a UNIX peer that closed with bytes unread has emptied the
+                             queue, too */
+    if (transfer_ended(t))
+        return;
+    if (t->slot->state == TRANSFER_FINISHING) {
+        finish(t, judge_file(t, TRANSFER_ACKNOWLEDGED), now);
+    } else if (t->peer_ended) {
+        settle(t);
+    } else if (known && !t->checked) {
+        enum transfer_event event =
+            t->held ? TRANSFER_ACKNOWLEDGED : judge_file(t, TRANSFER_ACKNOWLEDGED);
+        t->checked = event == TRANSFER_ACKNOWLEDGED;
+        move(t, event);
+    }
+}
+
+/* What to wait for. After both ends of stream POLLHUP never ceases: then the time alone must do. */
+static void plan(struct transfer *t, off_t left, int64_t now)
+{
+    t->wants = t->peer_ended ? 0 : POLLIN;
+    t->wake = t->next_look;
+    if (t->slot->state == TRANSFER_SENDING) {
+        t->wants |= POLLOUT;
+        return;
+    }
+    if (left == 0)
+        return;
+    int64_t recheck = now + t->recheck * CLOCK_MS;
+    if (recheck < t->wake)
+        t->wake = recheck;
+    if (t->recheck < RECHECK_MOST)
+        t->recheck *= 2;
+}
+
+void transfer_slot_init(struct transfer_slot *slot, const struct source *source, int64_t now)
+{
+    *slot = (struct transfer_slot){
+        .offset = source->start,
+        .start = source->start,
+        .end = source->end,
+        .started = now,
+        .state = TRANSFER_SENDING,
+    };
+}
+
+void transfer_start(struct transfer *t, struct transfer_slot *slot, int fd, enum socket_kind kind,
+    const struct source *source, const struct transfer_limits *limits, int64_t now)
+{
+    *t = (struct transfer){
+        .slot = slot,
+        .source = source,
+        .limits = limits,
+        .fd = fd,
+        .kind = kind,
+        .wake = now,
+    };
+    watch_from(t, now);
+    if (slot->state == TRANSFER_SENDING && slot->offset == slot->start)
+        return;
+    t->held = slot->state != TRANSFER_DRAINING;
+    move(t, TRANSFER_RESTARTED);
+    if (slot->state == TRANSFER_DRAINING)
+        send_end(t, now);
+    else if (slot->state == TRANSFER_FINISHING)
+        hold_end(t, now);
+}
+
+void transfer_step(struct transfer *t, short revents, int64_t now)
+{
+    off_t left = 0;
+
+    if ((revents & (POLLIN | POLLERR | POLLHUP)) || t->peer_ended)
+        discard_input(t);
+    if (!transfer_ended(t) && t->slot->state == TRANSFER_SENDING && (revents & ~POLLIN))
+        send_turn(t, now);
+    /* While sending, a look at every event would cost more than it tells; POLLOUT is progress.
+     */
+    if (!transfer_ended(t) && (t->slot->state != TRANSFER_SENDING || now >= t->next_look)) {
+        left = outstanding(t);
+        look_for_stall(t, left, now);
+    }
+    if (!transfer_ended(t) && t->slot->state != TRANSFER_SENDING && left <= 0)
+        everything_acknowledged(t, left == 0, now);
+    if (!transfer_ended(t))
+        plan(t, left, now);
+}
+
+void transfer_stop(struct transfer *t)
+{
+    fail(t, TRANSFER_STOPPED, NULL, 0);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct source;
+
+/*
+ * One file onto one connected stream socket: complete, or reset.
+ *
+ * The whole of the promise is this table. transfer.c moves by it and by nothing else, and the tests
+ * are generated from it. A state and an event that it does not name cannot meet.
+ *
+ * While the state is SENDING or FINISHING the socket is armed (SO_LINGER {1, 0}), so that whatever
+ * ends the process resets the client. FINISHING holds the end back (FIN) until the peer has
+ * acknowledged every byte, since until then the pages in the send queue are still the file's, and a
+ * write to the file would change what the peer gets. A file that fits into the socket at once skips
+ * it, because it would pay for a delayed acknowledgement with most of its time; such a file is
+ * checked before the end and once more after it. Entering DRAINING disarms, sends the end, and from
+ * then on only reads: unread input would make close(2) a reset, and the client lose the tail.
+ *
+ *  ROW(state,    event,       next state, what the client sees)
+ */
+#define TRANSFER_TABLE(ROW)                                                                        \
+    ROW(SENDING, PROGRESS, SENDING, "more bytes")                                                  \
+    ROW(SENDING, FULL, SENDING, "as many bytes as it takes")                                       \
+    ROW(SENDING, QUEUED_AT_ONCE, DRAINING, "all bytes, and the end")                               \
+    ROW(SENDING, QUEUED, FINISHING, "all bytes, and no end yet")                                   \
+    ROW(SENDING, SHORT, ABORTED, "a reset")                                                        \
+    ROW(SENDING, CHANGED, ABORTED, "a reset")                                                      \
+    ROW(SENDING, UNREADABLE, ABORTED, "a reset")                                                   \
+    ROW(SENDING, BROKEN, ABORTED, "a reset")                                                       \
+    ROW(SENDING, LEFT, ABORTED, "its own reset")                                                   \
+    ROW(SENDING, STALLED, ABORTED, "a reset")                                                      \
+    ROW(SENDING, STOPPED, ABORTED, "a reset")                                                      \
+    ROW(SENDING, RESTARTED, SENDING, "more bytes, after a pause")                                  \
+    ROW(FINISHING, PROGRESS, FINISHING, "more bytes")                                              \
+    ROW(FINISHING, ACKNOWLEDGED, DRAINING, "the end")                                              \
+    ROW(FINISHING, SHORT, ABORTED, "a reset")                                                      \
+    ROW(FINISHING, CHANGED, ABORTED, "a reset")                                                    \
+    ROW(FINISHING, BROKEN, ABORTED, "a reset")                                                     \
+    ROW(FINISHING, LEFT, ABORTED, "its own reset")                                                 \
+    ROW(FINISHING, STALLED, ABORTED, "a reset")                                                    \
+    ROW(FINISHING, STOPPED, ABORTED, "a reset")                                                    \
+    ROW(FINISHING, RESTARTED, FINISHING, "no end yet")                                             \
+    ROW(DRAINING, PROGRESS, DRAINING, "more bytes")                                                \
+    ROW(DRAINING, ACKNOWLEDGED, DRAINING, "the end")                                               \
+    ROW(DRAINING, DRAINED, DONE, "the end")                                                        \
+    ROW(DRAINING, SHORT, DONE, "the end, perhaps on changed bytes: the window of the manual")      \
+    ROW(DRAINING, CHANGED, DONE, "the end, perhaps on changed bytes: the window of the manual")    \
+    ROW(DRAINING, BROKEN, ABORTED, "a reset")                                                      \
+    ROW(DRAINING, LEFT, ABORTED, "its own reset")                                                  \
+    ROW(DRAINING, STALLED, ABORTED, "a reset")                                                     \
+    ROW(DRAINING, STOPPED, ABORTED, "a reset")                                                     \
+    ROW(DRAINING, RESTARTED, DRAINING, "the end")                                                  \
+    TRANSFER_TABLE_KILLED(ROW)
+
+/* SIGKILL or a crash: no code of ours runs, the kernel keeps the promise with what we set before.
+ */
+#define TRANSFER_TABLE_KILLED(ROW)                                                                 \
+    ROW(SENDING, KILLED, ABORTED, "a reset")                                                       \
+    ROW(FINISHING, KILLED, ABORTED, "a reset")                                                     \
+    ROW(DRAINING, KILLED, DONE, "all bytes and the end; a reset if it still sends")
+
+enum transfer_state {
+    TRANSFER_NOWHERE, /* no row of the table leads anywhere else */
+    TRANSFER_SENDING,
+    TRANSFER_FINISHING,
+    TRANSFER_DRAINING,
+    TRANSFER_DONE,    /* the socket is closed; slot->event tells what the check found */
+    TRANSFER_ABORTED, /* the socket is reset and closed; slot->event tells why */
+};
+
+enum transfer_event {
+    TRANSFER_NOTHING,
+    TRANSFER_PROGRESS,       /* we queued some, or the peer has acknowledged more */
+    TRANSFER_FULL,           /* EAGAIN */
+    TRANSFER_QUEUED_AT_ONCE, /* every promised byte is queued, in the first turn, file unchanged
+                              */
+    TRANSFER_QUEUED,         /* every promised byte is queued, in a later turn */
+    TRANSFER_ACKNOWLEDGED,   /* every byte is acknowledged, file unchanged */
+    TRANSFER_DRAINED,        /* that, and the peer has ended too, or need not be waited for */
+    TRANSFER_SHORT,          /* the file has lost promised bytes */
+    TRANSFER_CHANGED,        /* the file is not the one that was promised */
+    TRANSFER_UNREADABLE,     /* reading the file failed */
+    TRANSFER_BROKEN,         /* a system call failed that should not */
+    TRANSFER_LEFT,           /* the peer has reset the connection, or cannot be reached */
+    TRANSFER_STALLED,        /* the peer has acknowledged nothing for a whole timeout */
+    TRANSFER_STOPPED,        /* a signal asked us to end */
+    TRANSFER_KILLED,         /* the process is gone */
+    TRANSFER_RESTARTED,      /* another process has taken the slot over */
+    TRANSFER_EVENTS,
+};
+
+/* What a socket can do. Only the first two know a reset. */
+enum socket_kind {
+    SOCKET_TCP,   /* over IPv4 or IPv6 */
+    SOCKET_MPTCP, /* no SO_MAX_PACING_RATE */
+    SOCKET_UNIX,  /* SIOCOUTQ counts memory, not bytes: 0 is exact, the rest an upper bound */
+    SOCKET_VSOCK, /* SIOCOUTQ from Linux 6.11 on */
+};
+
+/* The longest that one step sends, so that a fast client cannot starve the others. More gains
+ * nothing. */
+#define TRANSFER_TURN (1 << 20)
+
+/* A timeout is a row of so many looks without progress: time in which we did not run counts for
+ * one. */
+#define TRANSFER_LOOKS 8
+
+struct transfer_limits {
+    int64_t stall_timeout; /* ns; 0: never */
+    int64_t drain_timeout; /* ns; 0: never */
+};
+
+/* What must outlive the process for another one to go on. sendfile(2) itself writes the offset. */
+struct transfer_slot {
+    off_t offset; /* the next byte of the file to queue */
+    off_t start;  /* the promise: bytes start to end of the file */
+    off_t end;
+    int64_t started; /* ns, CLOCK_MONOTONIC */
+    uint8_t state;   /* enum transfer_state; written before what it stands for is done, all of
+                        which may be done twice */
+};
+
+struct transfer {
+    struct transfer_slot *slot;           /* borrowed */
+    const struct source *source;          /* borrowed; may serve many transfers */
+    const struct transfer_limits *limits; /* borrowed */
+    const char *call;                     /* the system call that failed, or NULL */
+    off_t acknowledged; /* bytes of the promise that the peer's kernel has, as last looked */
+    off_t looked_sent;  /* bytes queued, as last looked */
+    int64_t next_look;  /* ns; when the present eighth of the timeout ends */
+    int64_t wake;       /* ns; step at that time at the latest; CLOCK_NEVER: only on events */
+    int fd;             /* owned; -1 once it is closed */
+    int error;          /* errno of call, or 0 */
+    short wants;        /* events of poll(2) to step on; 0: do not watch, wake is enough */
+    uint8_t kind;       /* enum socket_kind */
+    uint8_t event;      /* enum transfer_event; the last */
+    uint8_t quiet;      /* looks without progress, up to TRANSFER_LOOKS */
+    uint8_t recheck;    /* ms until the next look for the last acknowledgement; doubles up to 64 */
+    bool held;          /* has taken more than one turn: FINISHING holds the end back */
+    bool peer_ended;    /* the peer has sent its end of stream */
+    bool checked;       /* acknowledged and found unchanged */
+};
+
+/*
+ * Sets what the promise needs before the first byte, on every connected socket, whoever created it
+ * (inherited options miss the connections that were there first): SO_LINGER {1, 0} and
+ * TCP_NOTSENT_LOWAT. Returns 0 or a negative errno of setsockopt(2).
+ */
+int transfer_arm(int fd, enum socket_kind kind) __attribute__((warn_unused_result));
+
+/* Paces to so many bytes a second. Returns 0; -EOPNOTSUPP where the socket cannot; or -errno. */
+int transfer_pace(int fd, enum socket_kind kind, int64_t rate) __attribute__((warn_unused_result));
+
+/*
+ * Resets the connection now and closes fd. connect(2) to AF_UNSPEC resets although others (a
+ * supervisor, systemd's store) hold duplicates, where close(2) would wait for the last of them.
+ * UNIX and vsock sockets have no reset: the client sees the end.
+ */
+void transfer_abort(int fd, enum socket_kind kind);
+
+/* A slot for all that source promises. */
+void transfer_slot_init(struct transfer_slot *slot, const struct source *source, int64_t now)
+    __attribute__((nonnull));
+
+/*
+ * Begins, or goes on with what a slot from another process tells. The transfer owns fd, an armed
+ * non-blocking socket, from then on. Call transfer_step() next, with POLLOUT.
+ */
+void transfer_start(struct transfer *transfer, struct transfer_slot *slot, int fd,
+    enum socket_kind kind, const struct source *source, const struct transfer_limits *limits,
+    int64_t now) __attribute__((nonnull));
+
+/*
+ * Does what can be done at once, at most one turn of it; revents are those of poll(2), or 0 when
+ * only the time has come. Afterwards slot->state, wants and wake say how to go on. Never waits.
+ */
+void transfer_step(struct transfer *transfer, short revents, int64_t now) __attribute__((nonnull));
+
+/* Ends it now: a reset, unless the peer has everything already. */
+void transfer_stop(struct transfer *transfer) __attribute__((nonnull));
+
+static inline bool transfer_ended(const struct transfer *transfer)
+{
+    return transfer->slot->state >= TRANSFER_DONE;
+}
