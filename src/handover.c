@@ -43,10 +43,10 @@ static int socket_option(int fd, int option)
  * neither. */
 static bool is_connected(int fd)
 {
-    struct sockaddr_storage peer;
+    struct sockaddr peer; /* cut, which does not matter here */
     socklen_t size = sizeof(peer);
 
-    return getpeername(fd, (struct sockaddr *)&peer, &size) == 0 || socket_option(fd, SO_ERROR) > 0;
+    return getpeername(fd, &peer, &size) == 0 || socket_option(fd, SO_ERROR) > 0;
 }
 
 static enum nature judge_socket(int fd, enum socket_kind *kind, const char **what)
@@ -94,24 +94,6 @@ static enum nature judge(int fd, enum socket_kind *kind, const char **what)
     return S_ISREG(status.st_mode) ? REGULAR_FILE : UNUSABLE;
 }
 
-static void name_internet_peer(const struct sockaddr_storage *address, char *name, size_t size)
-{
-    char host[INET6_ADDRSTRLEN] = "?";
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-    const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-
-    if (address->ss_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-        (void)snprintf(name, size, "%s:%u", host, ntohs(in->sin_port));
-    } else if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-        (void)inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], host, sizeof(host));
-        (void)snprintf(name, size, "%s:%u", host, ntohs(in6->sin6_port));
-    } else {
-        (void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-        (void)snprintf(name, size, "[%s]:%u", host, ntohs(in6->sin6_port));
-    }
-}
-
 /* struct sockaddr_vm, vsock(7), without <linux/vm_sockets.h>, which musl has not. */
 struct vsock_address {
     sa_family_t family;
@@ -119,6 +101,31 @@ struct vsock_address {
     uint32_t port;
     uint32_t cid;
 };
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct vsock_address vsock;
+    struct sockaddr_storage room; /* for the path of a UNIX socket, too */
+};
+
+static void name_internet_peer(const union address *address, char *name, size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    const struct in6_addr *in6 = &address->in6.sin6_addr;
+
+    if (address->any.sa_family == AF_INET) {
+        (void)inet_ntop(AF_INET, &address->in.sin_addr, host, sizeof(host));
+        (void)snprintf(name, size, "%s:%u", host, ntohs(address->in.sin_port));
+    } else if (IN6_IS_ADDR_V4MAPPED(in6)) {
+        (void)inet_ntop(AF_INET, &in6->s6_addr[12], host, sizeof(host));
+        (void)snprintf(name, size, "%s:%u", host, ntohs(address->in6.sin6_port));
+    } else {
+        (void)inet_ntop(AF_INET6, in6, host, sizeof(host));
+        (void)snprintf(name, size, "[%s]:%u", host, ntohs(address->in6.sin6_port));
+    }
+}
 
 /* A peer that is gone has no address any more; systemd and tcpserver have told us before. */
 static void name_lost_peer(char *name, size_t size)
@@ -140,19 +147,18 @@ static void name_peer(struct connection *connection)
 {
     char *name = connection->peer;
     const size_t size = sizeof(connection->peer);
-    struct sockaddr_storage address = {0};
+    union address address = {.any = {0}};
     socklen_t length = sizeof(address);
     struct ucred who = {.pid = 0};
     socklen_t who_size = sizeof(who);
 
-    if (getpeername(connection->fd, (struct sockaddr *)&address, &length) < 0) {
+    if (getpeername(connection->fd, &address.any, &length) < 0) {
         name_lost_peer(name, size);
     } else if (connection->kind == SOCKET_UNIX) {
         (void)getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &who, &who_size);
         (void)snprintf(name, size, "unix:pid=%d:uid=%ju", who.pid, (uintmax_t)who.uid);
     } else if (connection->kind == SOCKET_VSOCK) {
-        const struct vsock_address *vsock = (const struct vsock_address *)&address;
-        (void)snprintf(name, size, "vsock:%u:%u", vsock->cid, vsock->port);
+        (void)snprintf(name, size, "vsock:%u:%u", address.vsock.cid, address.vsock.port);
     } else {
         name_internet_peer(&address, name, size);
     }

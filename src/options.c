@@ -23,7 +23,7 @@ enum kind { SIZE, RATE, TIME, LEVEL, FLAG };
 
 struct row {
     const char *name;
-    char letter;
+    int letter;
     enum kind kind;
     size_t field; /* its offset in struct options */
     const char *argument;
@@ -182,7 +182,7 @@ static void build_getopt(char *letters, struct option *names)
         names[i].name = rows[i].name;
         names[i].has_arg = rows[i].argument ? required_argument : no_argument;
         names[i].val = rows[i].letter;
-        *letters++ = rows[i].letter;
+        *letters++ = (char)rows[i].letter;
         if (rows[i].argument)
             *letters++ = ':';
     }

@@ -135,21 +135,22 @@ static void start_all(struct single *single, struct handover *handover, const st
     }
 }
 
-static void loop(struct single *single)
+static int loop(struct single *single, struct problem *problem)
 {
-    struct pollfd *signals = &single->polls[single->n_jobs];
+    const struct pollfd *signals = &single->polls[single->n_jobs];
+    int r = 0;
 
     step_due(single);
     while (single->n_running > 0) {
         int n = poll(single->polls, single->n_jobs + 1, poll_timeout(single, clock_now()));
         if (n < 0 && errno != EINTR && errno != ENOMEM && errno != EAGAIN)
-            stop_all(single); /* EINVAL or EFAULT, a bug: reset rather than wait for
-                                 ever */
-        else if (n > 0 && signals->revents)
+            r = problem_call(problem, "poll"); /* EINVAL: RLIMIT_NOFILE has been lowered below us */
+        if (r < 0 || (n > 0 && signals->revents))
             stop_all(single);
         else
             step_due(single);
     }
+    return r;
 }
 
 int single_run(struct handover *handover, const struct source *source,
@@ -159,18 +160,20 @@ int single_run(struct handover *handover, const struct source *source,
     size_t n = handover->n_connections;
     struct single single = {.n_jobs = n, .n_running = n, .report = report};
 
+    int r = pace_all(handover, options->rate, problem);
+    if (r < 0)
+        return r;
     int signals = open_signals(problem);
     if (signals < 0)
         return signals;
-    int r = pace_all(handover, options->rate, problem);
     single.jobs = calloc(n, sizeof(*single.jobs));
     single.polls = calloc(n + 1, sizeof(*single.polls));
-    if (r == 0 && (!single.jobs || !single.polls))
-        r = problem_set(problem, ENOMEM, EX_OSERR, "out of memory for %zu connections", n);
-    if (r == 0) {
+    if (single.jobs && single.polls) {
         single.polls[n] = (struct pollfd){.fd = signals, .events = POLLIN};
         start_all(&single, handover, source, &limits);
-        loop(&single);
+        r = loop(&single, problem);
+    } else {
+        r = problem_set(problem, ENOMEM, EX_OSERR, "out of memory for %zu connections", n);
     }
     free(single.jobs);
     free(single.polls);

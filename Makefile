@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+#
+# decant: one file onto every connection that a supervisor hands over. `make help` lists the targets.
+
+VERSION = 0.1
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/decant
+UNITDIR ?= $(or $(shell $(PKG_CONFIG) --variable=systemdsystemunitdir systemd 2>/dev/null),/usr/lib/systemd/system)
+
+SYSTEMD ?= yes
+STATIC ?= no
+WERROR ?= $(if $(filter true,$(CI)),yes,no)
+BUILD ?= build
+FILE ?= README.md
+PORT ?= 7070
+
+PKG_CONFIG ?= pkg-config
+CFLAGS ?= -O2 -g
+JOBS ?= $(shell nproc)
+
+# Quiet lines; V=1 shows the commands.
+Q = $(if $(V),,@)
+say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
+
+sources = handover.c main.c options.c problem.c report.c single.c source.c transfer.c
+unit_tests = handover options report single source transfer
+black_box_tools = $(patsubst tests/black-box/%.c,%,$(wildcard tests/black-box/*.c))
+
+ifeq ($(SYSTEMD),yes)
+sources += systemd.c
+systemd_cflags := $(shell $(PKG_CONFIG) --cflags libsystemd 2>/dev/null)
+systemd_libs := $(or $(shell $(PKG_CONFIG) --libs libsystemd 2>/dev/null),-lsystemd)
+with_systemd = 1
+else
+with_systemd = 0
+endif
+
+# --- Flags -----------------------------------------------------------------------------------------
+# After the OpenSSF compiler hardening guide. Each is tried, so that gcc, clang, musl-gcc and old ones
+# build with what they have. The answers are kept until the compiler or the kind of build changes.
+
+language = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDECANT_VERSION='"$(VERSION)"'
+
+warnings = -Wall -Wextra -Wformat=2 -Wformat-signedness -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wundef -Wcast-qual -Wwrite-strings -Wpointer-arith -Wimplicit-fallthrough -Wtrampolines \
+	-Wduplicated-cond -Wlogical-op -Wnull-dereference \
+	-Werror=implicit-function-declaration -Werror=incompatible-pointer-types -Werror=int-conversion
+hardening = -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+	-mbranch-protection=standard -fno-strict-overflow -fno-strict-aliasing \
+	-fno-delete-null-pointer-checks -ftrivial-auto-var-init=zero -fPIE
+hardening_link = -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,nodlopen -Wl,--as-needed \
+	-Wl,--no-copy-dt-needed-entries
+kind_link = $(if $(filter yes,$(STATIC)),-static-pie -static,-pie)
+
+# Which of the flags $(1) compile, link and run, beside $(2)? -Werror, since clang only warns of what it
+# does not know. $(3) is a further test of build/probe; with $(4) = break the first that passes will do.
+tries = for flag in $(1); do if printf 'int main(void) { return 0; }\n' | \
+	$(CC) -Werror $$flag $(2) -x c -o $(BUILD)/probe - 2>/dev/null && $(BUILD)/probe $(3); \
+	then printf '%s ' "$$flag"; $(4) fi; done; rm -f $(BUILD)/probe
+
+# musl-gcc takes -static-pie and makes a dynamic program of it all the same.
+is_static = && ! readelf --program-headers $(BUILD)/probe | grep -q INTERP
+
+probed := $(BUILD)/flags-$(shell printf '%s' '$(CC) $(CFLAGS) $(LDFLAGS) $(STATIC)' | cksum | cut -d' ' -f1).mk
+ifeq ($(filter help clean format,$(MAKECMDGOALS)),)
+-include $(probed)
+endif
+
+$(probed): Makefile
+	@mkdir -p $(BUILD)
+	@{ printf 'flags_ok := '; $(call tries,$(warnings) $(hardening),,,); \
+	printf '\nlink_ok := '; $(call tries,$(hardening_link),,,); \
+	printf '\nkind_ok := '; $(call tries,$(kind_link),-fPIE,$(if $(filter yes,$(STATIC)),$(is_static)),break;); \
+	printf '\nfortify := '; $(call tries,-D_FORTIFY_SOURCE=3 -D_FORTIFY_SOURCE=2,-O2,,break;); \
+	printf '\n'; } >$@.new && mv $@.new $@
+
+# FORTIFY needs an optimising build, and turns poll into __poll_chk: not for the unit tests.
+fortify_ok = $(if $(filter -O -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE $(fortify))
+common_flags = $(language) $(flags_ok) $(if $(filter yes,$(WERROR)),-Werror) $(CFLAGS) $(CPPFLAGS)
+program_flags = $(common_flags) $(fortify_ok) -DWITH_SYSTEMD=$(with_systemd) $(systemd_cflags)
+program_link = $(kind_ok) $(link_ok) $(LDFLAGS)
+asan_flags = $(language) -Wall -Wextra -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined -DWITH_SYSTEMD=$(with_systemd) $(systemd_cflags)
+unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1 -Isrc -Itests/unit \
+	$(UNIT_CFLAGS)
+
+# --- Program ---------------------------------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.PHONY: all run check check-unit check-black-box check-house asan lint format install uninstall clean help tests FORCE
+.DELETE_ON_ERROR:
+
+all: $(BUILD)/decant ## build build/decant
+
+# Objects are made anew when the flags change: `make SYSTEMD=no` after `make` must not mix the two.
+$(BUILD)/obj/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(CC) $(program_flags) $(program_link))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(CC) $(program_flags) $(program_link))' >$@
+
+$(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
+	$(call say,CC,$<)
+	$(Q)$(CC) $(program_flags) -MMD -MP -c -o $@ $<
+
+$(BUILD)/decant: $(sources:%.c=$(BUILD)/obj/%.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(program_flags) $(program_link) -o $@ $^ $(systemd_libs)
+
+$(BUILD)/asan/decant: $(sources:%.c=$(BUILD)/asan/%.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(asan_flags) -o $@ $^ $(systemd_libs)
+
+$(BUILD)/asan/%.o: src/%.c Makefile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(asan_flags) -MMD -MP -c -o $@ $<
+
+run: all ## serve FILE (README.md) on PORT (7070) of 127.0.0.1, in the foreground
+	@command -v systemd-socket-activate >/dev/null || \
+		{ echo "make run needs systemd-socket-activate (package systemd)" >&2; exit 1; }
+	@test -f "$(FILE)" && test -r "$(FILE)" || \
+		{ echo "make run: '$(FILE)' is no readable file; try: make run FILE=/path/to/file" >&2; exit 1; }
+	@echo "decant sends $(FILE) to every client of 127.0.0.1:$(PORT); Ctrl-C ends it. To fetch it:"
+	@echo
+	@echo "    socat -u TCP:127.0.0.1:$(PORT) CREATE:/tmp/$(notdir $(FILE)).copy"
+	@echo
+	@exec systemd-socket-activate --accept -l 127.0.0.1:$(PORT) $(BUILD)/decant "$(FILE)"
+
+# --- Tests -----------------------------------------------------------------------------------------
+
+tools = $(black_box_tools:%=$(BUILD)/tests/%)
+units = $(unit_tests:%=$(BUILD)/tests/unit/test-%)
+prove = prove --jobs $(JOBS) --timer --exec tests/run
+
+tests: all $(tools) $(units) $(BUILD)/asan/decant
+
+check: tests ## run all tests (tests/*/ say what each tier needs)
+	$(prove) $(units) tests/black-box tests/house --ext .bats
+	DECANT=$(abspath $(BUILD)/asan/decant) $(prove) tests/black-box/*.bats
+
+check-unit: $(units) ## run the unit tests
+	$(prove) $(units)
+
+check-black-box: all $(tools) ## run the black-box tests
+	$(prove) tests/black-box/*.bats
+
+check-house: tests ## run the tests of the build, the install and the documents
+	$(prove) tests/house/*.bats
+
+asan: $(BUILD)/asan/decant $(tools) ## run the black-box tests on a build with ASan and UBSan
+	DECANT=$(abspath $(BUILD)/asan/decant) $(prove) tests/black-box/*.bats
+
+$(BUILD)/tests/%: tests/black-box/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
+
+unit_objects = $(filter-out main.o systemd.o,$(sources:%.c=%.o)) kernel.o
+wraps = $(addprefix -Wl$(comma)--wrap=,$(shell cat $(1) 2>/dev/null))
+comma := ,
+
+$(BUILD)/tests/unit/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(unit_flags) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/unit/%.o: tests/unit/%.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(unit_flags) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUILD)/tests/unit/%)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(unit_flags) $(call wraps,tests/unit/test-$*.wraps) -o $@ $^ -lcmocka
+
+# --- House -----------------------------------------------------------------------------------------
+
+c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
+shell_files = $(wildcard .ci/run tests/run tests/*/*.bash tests/*/*.bats)
+
+lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
+	clang-format --dry-run -Werror $(c_files)
+	clang-tidy --quiet $(addprefix src/,$(sources)) -- $(language) -DWITH_SYSTEMD=$(with_systemd)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
+		--inline-suppr --suppress=missingIncludeSystem -D_GNU_SOURCE -DWITH_SYSTEMD=$(with_systemd) \
+		-DDECANT_VERSION='"$(VERSION)"' src
+	shellcheck $(shell_files)
+	mandoc -Tlint -Wall src/decant.8
+	tests/house/verify-units
+
+format: ## lay out the C files as .clang-format says
+	clang-format -i $(c_files)
+
+substitute = sed -e 's|@sbindir@|$(SBINDIR)|g' -e 's|@version@|$(VERSION)|g'
+
+install: all ## install into PREFIX (/usr/local), below DESTDIR
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(DOCDIR)
+	install -m 755 $(BUILD)/decant $(DESTDIR)$(SBINDIR)/decant
+	install -m 644 src/decant.8 $(DESTDIR)$(MANDIR)/man8/decant.8
+	install -m 644 README.md LICENSE $(DESTDIR)$(DOCDIR)
+	$(substitute) units/decant.xinetd >$(DESTDIR)$(DOCDIR)/decant.xinetd
+	$(substitute) units/decant.inetd >$(DESTDIR)$(DOCDIR)/decant.inetd
+ifeq ($(SYSTEMD),yes)
+	install -d $(DESTDIR)$(UNITDIR)
+	$(substitute) units/decant.socket >$(DESTDIR)$(UNITDIR)/decant.socket
+	$(substitute) units/decant@.service >$(DESTDIR)$(UNITDIR)/decant@.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/decant.socket $(DESTDIR)$(UNITDIR)/decant@.service
+endif
+	chmod 644 $(DESTDIR)$(DOCDIR)/decant.xinetd $(DESTDIR)$(DOCDIR)/decant.inetd
+
+uninstall: ## remove what install has put there
+	rm -f $(DESTDIR)$(SBINDIR)/decant $(DESTDIR)$(MANDIR)/man8/decant.8
+	rm -f $(DESTDIR)$(UNITDIR)/decant.socket $(DESTDIR)$(UNITDIR)/decant@.service
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+clean: ## remove the build
+	rm -rf $(BUILD)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
+		do printf '  %-16s %s\n' "$$name" "$$text"; done
+	@printf '\nVariables: PREFIX, DESTDIR, UNITDIR, SYSTEMD=no, STATIC=yes, CC, CFLAGS, FILE and PORT (for run), V=1.\n'
+
+-include $(wildcard $(BUILD)/obj/*.d $(BUILD)/asan/*.d $(BUILD)/tests/*.d $(BUILD)/tests/unit/*.d)
