@@ -93,6 +93,7 @@ unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1
 .DEFAULT_GOAL := all
 .PHONY: all run check check-unit check-black-box check-house asan lint format install uninstall clean help tests FORCE
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 all: $(BUILD)/decant ## build build/decant
 
@@ -178,7 +179,7 @@ $(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUIL
 # --- House -----------------------------------------------------------------------------------------
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
-shell_files = $(wildcard .ci/run tests/run tests/*/*.bash tests/*/*.bats)
+shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/*/*.bash tests/*/*.bats)
 
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
 	clang-format --dry-run -Werror $(c_files)
@@ -187,7 +188,7 @@ lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-ana
 		--inline-suppr --suppress=missingIncludeSystem -D_GNU_SOURCE -DWITH_SYSTEMD=$(with_systemd) \
 		-DDECANT_VERSION='"$(VERSION)"' src
 	shellcheck $(shell_files)
-	mandoc -Tlint -Wall src/decant.8
+	tests/house/verify-manual
 	tests/house/verify-units
 
 format: ## lay out the C files as .clang-format says

@@ -95,14 +95,14 @@ void report_open(struct report *report, enum channel channel, int level)
 /* What a person can read of a rate: 0 B/s ... 999 B/s, 1.0 kB/s ... */
 static void format_rate(double rate, char *text, size_t size)
 {
-    static const char units[] = " kMGTP";
+    static const char *const units[] = {"B/s", "kB/s", "MB/s", "GB/s", "TB/s"};
     size_t unit = 0;
 
-    while (rate >= 999.5 && unit + 2 < sizeof(units)) {
+    while (rate >= 999.5 && unit + 1 < sizeof(units) / sizeof(units[0])) {
         rate /= 1000;
         unit++;
     }
-    (void)snprintf(text, size, unit ? "%.1f %cB/s" : "%.0f %cB/s", rate, units[unit]);
+    (void)snprintf(text, size, unit > 0 ? "%.1f %s" : "%.0f %s", rate, units[unit]);
 }
 
 void report_transfer(struct report *report, const struct transfer *t, const char *peer, int64_t now)

@@ -80,6 +80,32 @@ static enum transfer_state next_state(enum transfer_state state, enum transfer_e
     return table[state][event];
 }
 
+/*
+ * The bytes that the peer's kernel has not acknowledged, the end of stream counted as one; or -1
+ * where the socket cannot tell (vsock before Linux 6.11).
+ */
+static off_t outstanding(const struct transfer *t)
+{
+    int bytes;
+
+    return ioctl(t->fd, OUTQ, &bytes) < 0 ? -1 : bytes;
+}
+
+/* Has the peer moved since the last look? Where acknowledged bytes are not exact, room in the queue
+ * tells. */
+static bool has_progressed(struct transfer *t, off_t left)
+{
+    off_t sent = t->slot->offset - t->slot->start;
+    off_t end_of_stream = t->slot->state == TRANSFER_DRAINING && resets(t->kind);
+    off_t acknowledged = left < 0 ? 0 : sent + end_of_stream - left;
+    bool more = acknowledged > t->acknowledged || (!resets(t->kind) && sent > t->looked_sent);
+
+    if (acknowledged > t->acknowledged)
+        t->acknowledged = acknowledged;
+    t->looked_sent = sent;
+    return more;
+}
+
 static void move(struct transfer *t, enum transfer_event event)
 {
     enum transfer_state next = next_state(t->slot->state, event);
@@ -98,8 +124,8 @@ static void move(struct transfer *t, enum transfer_event event)
     t->wake = CLOCK_NEVER;
 }
 
-/* Whose fault an errno of sendfile(2) or recv(2) is. Sockets never say EIO, files never EPIPE. */
-static enum transfer_event blame(int error)
+/* Whose fault an errno of a call on the socket alone is. */
+static enum transfer_event blame_socket(int error)
 {
     switch (error) {
     case ECONNRESET:
@@ -117,6 +143,15 @@ static enum transfer_event blame(int error)
     case ENOPROTOOPT: /* ICMP: protocol unreachable */
     case EPROTO:      /* MPTCP */
         return TRANSFER_LEFT;
+    default:
+        return TRANSFER_BROKEN;
+    }
+}
+
+/* The same for sendfile(2), which also reads the file. Sockets never say EIO, files never EPIPE. */
+static enum transfer_event blame_sendfile(int error)
+{
+    switch (error) {
     case EIO:
     case EINVAL: /* the file system has no splice_read: sendfile(2) cannot read from it */
     case EACCES:
@@ -129,7 +164,7 @@ static enum transfer_event blame(int error)
     case ENOKEY: /* fscrypt: the key is gone */
         return TRANSFER_UNREADABLE;
     default:
-        return TRANSFER_BROKEN;
+        return blame_socket(error);
     }
 }
 
@@ -150,17 +185,6 @@ static enum transfer_event judge_file(struct transfer *t, enum transfer_event if
 }
 
 /*
- * The bytes that the peer's kernel has not acknowledged, the end of stream counted as one; or -1
- * where the socket cannot tell (vsock before Linux 6.11).
- */
-static off_t outstanding(const struct transfer *t)
-{
-    int bytes;
-
-    return ioctl(t->fd, OUTQ, &bytes) < 0 ? -1 : bytes;
-}
-
-/*
  * After a reset, TCP still tells what had been acknowledged. A UNIX socket empties the queue when
  * the peer closes, read or not: there, only what was seen before counts.
  */
@@ -175,6 +199,7 @@ static void settle(struct transfer *t)
 {
     t->call = NULL;
     t->error = 0;
+    t->acknowledged = t->slot->end - t->slot->start;
     move(t, t->held || t->checked ? TRANSFER_DRAINED : judge_file(t, TRANSFER_DRAINED));
 }
 
@@ -212,11 +237,12 @@ static void send_end(struct transfer *t, int64_t now)
 {
     watch_from(t, now);
     int r = resets(t->kind) ? set_linger(t->fd, false) : 0;
-    if (r < 0)
+    if (r < 0) {
         fail(t, TRANSFER_BROKEN, "setsockopt", -r);
-    else if (shutdown(t->fd, SHUT_WR) < 0) {
-        int error = errno;
-        fail(t, blame(error), "shutdown", error);
+    } else if (shutdown(t->fd, SHUT_WR) < 0) {
+        t->call = "shutdown"; /* not fail(): the peer may have every byte, but never gets the end */
+        t->error = errno;
+        move(t, blame_socket(t->error));
     }
 }
 
@@ -265,7 +291,7 @@ static void send_turn(struct transfer *t, int64_t now)
             return;
         }
         int error = errno;
-        fail(t, blame(error), "sendfile", error);
+        fail(t, blame_sendfile(error), "sendfile", error);
         return;
     }
     if (slot->offset < slot->end) {
@@ -276,6 +302,16 @@ static void send_turn(struct transfer *t, int64_t now)
     }
 }
 
+/* What a reset leaves behind for those who no longer read. */
+static void learn_error(struct transfer *t)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
+        fail(t, blame_socket(error), "SO_ERROR", error);
+}
+
 /*
  * Reads and drops what the client sends, while we send as well: a client that first writes more
  * than the socket holds would else wait for us, and we for it. With MSG_TRUNC TCP does not even
@@ -284,36 +320,18 @@ static void send_turn(struct transfer *t, int64_t now)
 static void discard_input(struct transfer *t)
 {
     char dropped[16384];
-    int error = 0;
-    socklen_t size = sizeof(error);
 
     if (t->peer_ended) {
-        if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
-            fail(t, blame(error), "SO_ERROR", error);
+        learn_error(t);
         return;
     }
     ssize_t n = recv(t->fd, dropped, sizeof(dropped), MSG_DONTWAIT | MSG_TRUNC);
-    if (n == 0)
+    if (n == 0) {
         t->peer_ended = true;
-    else if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        error = errno;
-        fail(t, blame(error), "recv", error);
+    } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        int error = errno;
+        fail(t, blame_socket(error), "recv", error);
     }
-}
-
-/* Has the peer moved since the last look? Where acknowledged bytes are not exact, room in the queue
- * tells. */
-static bool has_progressed(struct transfer *t, off_t left)
-{
-    off_t sent = t->slot->offset - t->slot->start;
-    off_t end_of_stream = t->slot->state == TRANSFER_DRAINING && resets(t->kind);
-    off_t acknowledged = left < 0 ? 0 : sent + end_of_stream - left;
-    bool more = acknowledged > t->acknowledged || (!resets(t->kind) && sent > t->looked_sent);
-
-    if (acknowledged > t->acknowledged)
-        t->acknowledged = acknowledged;
-    t->looked_sent = sent;
-    return more;
 }
 
 /* A timeout begins anew when the peer acknowledges more: not when we queue, nor by what it sends.
@@ -338,9 +356,9 @@ static void look_for_stall(struct transfer *t, off_t left, int64_t now)
  */
 static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
 {
+    /* A UNIX peer that closed with bytes unread has emptied the queue, too, and left an error. */
     if (!resets(t->kind))
-        discard_input(t); /* a UNIX peer that closed with bytes unread has emptied the
-                             queue, too */
+        learn_error(t);
     if (transfer_ended(t))
         return;
     if (t->slot->state == TRANSFER_FINISHING) {
@@ -356,7 +374,7 @@ static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
 }
 
 /* What to wait for. After both ends of stream POLLHUP never ceases: then the time alone must do. */
-static void plan(struct transfer *t, off_t left, int64_t now)
+static void plan(struct transfer *t, int64_t now)
 {
     t->wants = t->peer_ended ? 0 : POLLIN;
     t->wake = t->next_look;
@@ -364,7 +382,7 @@ static void plan(struct transfer *t, off_t left, int64_t now)
         t->wants |= POLLOUT;
         return;
     }
-    if (left == 0)
+    if (t->checked)
         return;
     int64_t recheck = now + t->recheck * CLOCK_MS;
     if (recheck < t->wake)
@@ -414,8 +432,7 @@ void transfer_step(struct transfer *t, short revents, int64_t now)
         discard_input(t);
     if (!transfer_ended(t) && t->slot->state == TRANSFER_SENDING && (revents & ~POLLIN))
         send_turn(t, now);
-    /* While sending, a look at every event would cost more than it tells; POLLOUT is progress.
-     */
+    /* While sending, a look at every event would cost more than it tells. */
     if (!transfer_ended(t) && (t->slot->state != TRANSFER_SENDING || now >= t->next_look)) {
         left = outstanding(t);
         look_for_stall(t, left, now);
@@ -423,7 +440,7 @@ void transfer_step(struct transfer *t, short revents, int64_t now)
     if (!transfer_ended(t) && t->slot->state != TRANSFER_SENDING && left <= 0)
         everything_acknowledged(t, left == 0, now);
     if (!transfer_ended(t))
-        plan(t, left, now);
+        plan(t, now);
 }
 
 void transfer_stop(struct transfer *t)

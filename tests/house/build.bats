@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+# What a user meets before the first byte: the build on a machine unlike ours, the install, the documents. A flag
+# that only our compiler knows, a unit that names a file nobody installs, an option that the manual does not have:
+# none of them fails a test of the program itself.
+
+load ../black-box/common
+
+# builds VARIABLE=VALUE...: the program into $T/build, warnings being errors
+builds() {
+    make -C "$root" --silent BUILD="$T/build" WERROR=yes "$@" >"$T/log" 2>&1 || fail "$(cat "$T/log")"
+    ! grep -vE '^  (CC|LD) ' "$T/log" || fail 'the build is not silent'
+}
+
+# The program of builds() sends a file on descriptor 0.
+it_sends() {
+    decant=$T/build/decant
+    make_file file 3000000
+    start "${tcpserver[@]}" -- "$file"
+    client one drain
+    client_has_all one "$file"
+    decant_gives 0
+}
+
+# options_of TEXT: the long options that it names, one a line
+options_of() {
+    grep -oE -- '--[a-z]+(-[a-z]+)*' <<<"$1" | sort -u
+}
+
+@test "builds with gcc" {
+    need gcc
+    builds CC=gcc
+    it_sends
+}
+
+@test "builds with clang" {
+    need clang
+    builds CC=clang
+    it_sends
+}
+
+@test "builds without libsystemd" {
+    builds SYSTEMD=no
+    readelf -d "$T/build/decant" | grep libc.so
+    ! readelf -d "$T/build/decant" | grep libsystemd || fail 'libsystemd is needed all the same'
+    it_sends
+}
+
+@test "builds one static file with musl" {
+    need musl-gcc
+    builds SYSTEMD=no STATIC=yes CC=musl-gcc
+    ! readelf -l "$T/build/decant" | grep INTERP || fail 'it is not static'
+    it_sends
+}
+
+@test "builds without optimisation" {
+    builds CFLAGS=-O0
+    it_sends
+}
+
+@test "a build without libsystemd resets what systemd hands over, and says why" {
+    builds SYSTEMD=no
+    decant=$T/build/decant
+    make_file file 1000
+    start "${systemd[@]}" -- "$file"
+    client one drain
+    client_is_refused one
+    decant_gives 76
+    says 'StandardInput=socket'
+}
+
+@test "the program is hardened" {
+    builds
+    readelf -h "$T/build/decant" | grep -q 'Type: *DYN'
+    readelf -lW "$T/build/decant" | grep -q GNU_RELRO
+    readelf -dW "$T/build/decant" | grep -q BIND_NOW
+    readelf -lW "$T/build/decant" | grep -E 'GNU_STACK .* RW  ' # not RWE
+    readelf -sW "$T/build/decant" | grep -q __stack_chk_fail
+}
+
+@test "another set of flags builds anew, the same set does not" {
+    builds
+    before=$(stat -c %y "$T/build/obj/main.o")
+    builds
+    [[ $(stat -c %y "$T/build/obj/main.o") == "$before" ]]
+    builds SYSTEMD=no
+    [[ $(stat -c %y "$T/build/obj/main.o") != "$before" ]]
+}
+
+@test "what is installed is removed again" {
+    make -C "$root" --silent install DESTDIR="$T/tree" >"$T/log" 2>&1 || fail "$(cat "$T/log")"
+    "$T/tree/usr/local/sbin/decant" --version | grep -qx "decant [0-9.]*"
+    ! grep -r '@[a-z]*@' "$T/tree" --exclude=decant || fail 'a placeholder is left'
+    make -C "$root" --silent uninstall DESTDIR="$T/tree" >"$T/log" 2>&1 || fail "$(cat "$T/log")"
+    [[ -z $(find "$T/tree" ! -type d) ]] || fail "$(find "$T/tree" ! -type d)"
+}
+
+@test "systemd-analyze verify is silent on the installed units" {
+    need systemd-analyze
+    "$root/tests/house/verify-units"
+}
+
+# A restarted instance gets the same connection and sends from byte 0 again, in mid-stream: a corrupt copy.
+@test "no unit for a connection is ever restarted" {
+    grep -q Accept=yes "$root/units/decant.socket"
+    ! grep -E '^Restart=' "$root"/units/*@.service | grep -v 'Restart=no$' || fail 'a unit is restarted'
+}
+
+@test "--help, the manual and the README name the same options" {
+    need mandoc
+    help=$(options_of "$("$decant" --help | grep -E '^ +-.,')")
+    manual=$(options_of "$(sed -n '/^OPTIONS/,/^[A-Z]/p' <<<"$(mandoc -T ascii "$root/src/decant.8" | col -bx)" |
+        grep -E '^ +-.( [a-z]+)?, --')")
+    readme=$(options_of "$(sed -n '/^## Options/,/^## [^O]/p' "$root/README.md" | grep -E '^-.,')")
+    [[ $(wc -l <<<"$help") -ge 9 ]]
+    [[ $help == "$manual" ]] || fail "help: $help" "manual: $manual"
+    [[ $help == "$readme" ]] || fail "help: $help" "README: $readme"
+}
+
+@test "the manual is clean" {
+    need mandoc
+    "$root/tests/house/verify-manual"
+}
+
+@test "make help lists every target that is for people" {
+    for target in all run check lint format asan install uninstall clean help; do
+        make -C "$root" --silent help | grep -qE "^  $target " || fail "$target is missing"
+    done
+}
+
+@test "the top level holds what a reader expects, and no more" {
+    found=$(cd "$root" && printf '%s ' *)
+    [[ ${found/build /} == 'LICENSE Makefile README.md src tests units ' ]] || fail "there is: $found"
+}
+
+# serves PORT: make run, in the background, with its words in $T/run
+serves() {
+    setsid make -C "$root" --silent run FILE="$file" PORT="$1" >"$T/run" 2>&1 3>&- &
+    own_pids+=("-$!") # the group: make, and what it has started
+    wait_for 20 grep -qE '^Listening|already in use|Error' "$T/run"
+    grep -q '^Listening' "$T/run"
+}
+
+@test "make run serves four clients by the very command that it prints" {
+    need systemd-socket-activate
+    need socat
+    make_file "payload.$$" 30000000
+    until serves $((20000 + RANDOM % 10000)); do :; done
+    command=$(sed -n 's/^ *\(socat .*\)/\1/p' "$T/run")
+    [[ $command == *CREATE:/tmp/payload.$$.copy ]] || fail "make run prints '$command'"
+    pids=()
+    for i in 1 2 3 4; do
+        bash -c "${command/\/tmp\//$T/$i.}" 3>&- &
+        pids+=($!)
+    done
+    for i in 1 2 3 4; do
+        wait "${pids[i - 1]}"
+        cmp "$file" "$T/$i.payload.$$.copy"
+    done
+    grep -q 'complete: .*: 30000000 of 30000000 bytes sent' "$T/run"
+}
