@@ -275,8 +275,7 @@ static int take_listen_fds(struct handover *handover, int n, struct problem *pro
     handover->connections = calloc((size_t)n, sizeof(*handover->connections));
     if (!handover->connections)
         return refuse_listen_fds(ENOMEM, "too large", problem);
-    /* All of them, also after one that is wrong: the others are reset only if they are known.
-     */
+    /* All of them, also after one that is wrong: only those that are known get reset. */
     for (int fd = FIRST_FD; fd < FIRST_FD + n; fd++) {
         struct problem ignored;
         int one = add(handover, fd, r < 0 ? &ignored : problem);

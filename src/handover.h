@@ -16,11 +16,9 @@ enum channel {
 
 /* One connected stream socket. */
 struct connection {
-    int fd; /* 3 or more, non-blocking, close-on-exec, armed; owned by the handover until a
-               transfer has it */
+    int fd; /* 3 or more, non-blocking, close-on-exec, armed; owned, -1 once a transfer has it */
     enum socket_kind kind;
-    char peer[112]; /* for people: 192.0.2.1:4000, [2001:db8::1]:4000, unix:pid=1:uid=0,
-                       vsock:3:4000 */
+    char peer[112]; /* 192.0.2.1:4000, [2001:db8::1]:4000, unix:pid=1:uid=0, vsock:3:4000 */
 };
 
 /* What the supervisor gave us. Written by handover.c, read by everybody else. */
@@ -28,8 +26,7 @@ struct handover {
     struct connection *connections; /* at least one after success; freed by handover_end() */
     size_t n_connections;
     int file_fd; /* a regular file that came beside the sockets, or -1; the source's to own */
-    bool file_is_stdin; /* it is descriptor 0: StandardInput=file:, or an accident of the shell
-                         */
+    bool file_is_stdin; /* descriptor 0: StandardInput=file:, or an accident of the shell */
     enum channel channel;
 };
 

@@ -8,8 +8,7 @@
 #include <signal.h>
 #include <sysexits.h>
 
-/* Who asks for help has no client; a client that is there nevertheless is not told "all is well".
- */
+/* Who asks for help has no client; one that is there all the same must not see a clean end. */
 static int help(const struct options *options, struct handover *handover, struct report *report)
 {
     char text[4096] = "decant " DECANT_VERSION "\n";
@@ -28,8 +27,7 @@ static int help(const struct options *options, struct handover *handover, struct
     return EX_OK;
 }
 
-/* A wrong command line waits for the hand-over: its message needs a channel, its clients a reset.
- */
+/* A wrong command line waits for the hand-over: it needs a channel, and its clients a reset. */
 int main(int argc, char **argv)
 {
     struct options options;

@@ -19,6 +19,5 @@ struct problem {
 int problem_set(struct problem *problem, int error, int status, const char *format, ...)
     __attribute__((format(printf, 4, 5), nonnull(1, 4)));
 
-/* The same for a system call that has just failed and should not: EX_OSERR, and errno as it stands.
- */
+/* The same for a system call that has just failed and should not: EX_OSERR, and its errno. */
 int problem_call(struct problem *problem, const char *call) __attribute__((nonnull));

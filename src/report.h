@@ -9,8 +9,7 @@
 struct report {
     enum channel channel;
     int level;  /* the least grave that is printed: LOG_ERR ... LOG_DEBUG */
-    int status; /* of sysexits.h; the gravest so far, in the order 71, 74, 66, 65, 75; any other
-                   as it is */
+    int status; /* of sysexits.h; the gravest so far: any other, 71, 74, 66, 65, 75 */
 };
 
 void report_open(struct report *report, enum channel channel, int level) __attribute__((nonnull));

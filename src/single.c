@@ -78,8 +78,7 @@ static int poll_timeout(const struct single *single, int64_t now)
     return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
-/* poll(2) passes a negative descriptor over: ended ones, and those that only wait for their time.
- */
+/* poll(2) passes over a negative descriptor: one that has ended, or that only waits its time. */
 static void settle_job(struct single *single, size_t i)
 {
     struct transfer *transfer = &single->jobs[i].transfer;

@@ -16,12 +16,10 @@
 /* tcp(7) and unix(7) call it SIOCOUTQ; <linux/sockios.h>, which musl has not, makes it this one. */
 #define OUTQ TIOCOUTQ
 
-/* What may wait in the kernel and has not been sent yet: bounds what a stalled client pins there.
- */
+/* What may wait in the kernel unsent: bounds what a stalled client can pin there. */
 #define NOTSENT_LOWAT (16 * 1024)
 
-/* The longest wait, in ms, between two looks for the last acknowledgement, which raises no event.
- */
+/* The longest wait, in ms, for the last acknowledgement, which raises no event of its own. */
 #define RECHECK_MOST 64
 
 static bool resets(enum socket_kind kind)
@@ -49,8 +47,7 @@ int transfer_arm(int fd, enum socket_kind kind)
 
 int transfer_pace(int fd, enum socket_kind kind, int64_t rate)
 {
-    /* 8 bytes since Linux 4.20 where a long has them; all ones would mean no limit, socket(7).
-     */
+    /* 8 bytes since Linux 4.20, where a long has them; all ones would mean no limit. */
     unsigned long pace = rate < (int64_t)(~0UL >> 1) ? (unsigned long)rate : ~0UL >> 1;
 
     if (kind != SOCKET_TCP) /* a UNIX socket takes the option, and does nothing with it */
@@ -91,9 +88,11 @@ static off_t outstanding(const struct transfer *t)
     return ioctl(t->fd, OUTQ, &bytes) < 0 ? -1 : bytes;
 }
 
-/* Has the peer moved since the last look? Where acknowledged bytes are not exact, room in the queue
- * tells. */
-static bool has_progressed(struct transfer *t, off_t left)
+/*
+ * Has the peer moved since the last look, and how far? Where acknowledged bytes are not exact, room
+ * in the queue tells.
+ */
+static bool note_progress(struct transfer *t, off_t left)
 {
     off_t sent = t->slot->offset - t->slot->start;
     off_t end_of_stream = t->slot->state == TRANSFER_DRAINING && resets(t->kind);
@@ -110,13 +109,15 @@ static void move(struct transfer *t, enum transfer_event event)
 {
     enum transfer_state next = next_state(t->slot->state, event);
 
+    /* The last look, for the report. A UNIX queue may be empty only because the peer has left. */
+    if (next == TRANSFER_ABORTED && resets(t->kind))
+        (void)note_progress(t, outstanding(t));
     t->slot->state = next;
     t->event = event;
     if (next < TRANSFER_DONE)
         return;
     if (next == TRANSFER_DONE)
-        (void)close(t->fd); /* the end is sent and acknowledged: there is nothing left to
-                               lose */
+        (void)close(t->fd); /* the peer has the end: there is nothing left to lose */
     else
         transfer_abort(t->fd, t->kind);
     t->fd = -1;
@@ -188,18 +189,20 @@ static enum transfer_event judge_file(struct transfer *t, enum transfer_event if
  * After a reset, TCP still tells what had been acknowledged. A UNIX socket empties the queue when
  * the peer closes, read or not: there, only what was seen before counts.
  */
-static bool has_everything(const struct transfer *t)
+static bool has_everything(struct transfer *t)
 {
-    return t->checked || (t->kind == SOCKET_TCP && outstanding(t) == 0);
+    if (t->kind != SOCKET_TCP)
+        return t->checked;
+    off_t left = outstanding(t);
+    (void)note_progress(t, left);
+    return t->checked || left == 0;
 }
 
-/* The peer has everything: a last look at a file that was still in the queue when the end was sent.
- */
+/* The peer has everything: a last look at a file that was in the queue when the end was sent. */
 static void settle(struct transfer *t)
 {
     t->call = NULL;
     t->error = 0;
-    t->acknowledged = t->slot->end - t->slot->start;
     move(t, t->held || t->checked ? TRANSFER_DRAINED : judge_file(t, TRANSFER_DRAINED));
 }
 
@@ -246,8 +249,7 @@ static void send_end(struct transfer *t, int64_t now)
     }
 }
 
-/* The end is held back: push what Nagle would keep until an acknowledgement that FIN would force.
- */
+/* The end is held back: push what Nagle would keep, since no FIN is there to force it out. */
 static void hold_end(struct transfer *t, int64_t now)
 {
     const int on = 1;
@@ -334,13 +336,12 @@ static void discard_input(struct transfer *t)
     }
 }
 
-/* A timeout begins anew when the peer acknowledges more: not when we queue, nor by what it sends.
- */
+/* A timeout begins anew when the peer acknowledges more, not when we queue or it sends. */
 static void look_for_stall(struct transfer *t, off_t left, int64_t now)
 {
     int64_t timeout = timeout_of(t);
 
-    if (has_progressed(t, left)) {
+    if (note_progress(t, left)) {
         t->quiet = 0;
         t->event = TRANSFER_PROGRESS;
     } else if (now < t->next_look) {
@@ -352,8 +353,7 @@ static void look_for_stall(struct transfer *t, off_t left, int64_t now)
     t->next_look = timeout > 0 ? now + timeout / TRANSFER_LOOKS : CLOCK_NEVER;
 }
 
-/* Everything is acknowledged, or the socket cannot tell: on to the end, or from there to the last.
- */
+/* Everything is acknowledged, or the socket cannot tell: on to the end, or past it. */
 static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
 {
     /* A UNIX peer that closed with bytes unread has emptied the queue, too, and left an error. */

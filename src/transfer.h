@@ -57,8 +57,7 @@ struct source;
     ROW(DRAINING, RESTARTED, DRAINING, "the end")                                                  \
     TRANSFER_TABLE_KILLED(ROW)
 
-/* SIGKILL or a crash: no code of ours runs, the kernel keeps the promise with what we set before.
- */
+/* SIGKILL or a crash: no code of ours runs, and the kernel keeps the promise for us. */
 #define TRANSFER_TABLE_KILLED(ROW)                                                                 \
     ROW(SENDING, KILLED, ABORTED, "a reset")                                                       \
     ROW(FINISHING, KILLED, ABORTED, "a reset")                                                     \
@@ -77,8 +76,7 @@ enum transfer_event {
     TRANSFER_NOTHING,
     TRANSFER_PROGRESS,       /* we queued some, or the peer has acknowledged more */
     TRANSFER_FULL,           /* EAGAIN */
-    TRANSFER_QUEUED_AT_ONCE, /* every promised byte is queued, in the first turn, file unchanged
-                              */
+    TRANSFER_QUEUED_AT_ONCE, /* every promised byte is queued in the first turn, file unchanged */
     TRANSFER_QUEUED,         /* every promised byte is queued, in a later turn */
     TRANSFER_ACKNOWLEDGED,   /* every byte is acknowledged, file unchanged */
     TRANSFER_DRAINED,        /* that, and the peer has ended too, or need not be waited for */
@@ -121,8 +119,8 @@ struct transfer_slot {
     off_t start;  /* the promise: bytes start to end of the file */
     off_t end;
     int64_t started; /* ns, CLOCK_MONOTONIC */
-    uint8_t state;   /* enum transfer_state; written before what it stands for is done, all of
-                        which may be done twice */
+    uint8_t
+        state; /* enum transfer_state; written before what it stands for, which may be done twice */
 };
 
 struct transfer {
