@@ -172,9 +172,9 @@ $(BUILD)/tests/unit/%.o: tests/unit/%.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(unit_flags) -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUILD)/tests/unit/%)
+$(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUILD)/tests/unit/%) Makefile tests/unit/*.wraps
 	$(call say,LD,$@)
-	$(Q)$(CC) $(unit_flags) $(call wraps,tests/unit/test-$*.wraps) -o $@ $^ -lcmocka
+	$(Q)$(CC) $(unit_flags) $(call wraps,tests/unit/test-$*.wraps) -o $@ $(filter %.o,$^) -lcmocka
 
 # --- House -----------------------------------------------------------------------------------------
 

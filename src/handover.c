@@ -243,51 +243,82 @@ static bool listen_fds_are_ours(void)
     return meant && strcmp(meant, own) == 0;
 }
 
-/*
- * LISTEN_FDS is wrong, and yet there may be clients: what is handed over and understood is reset,
- * so that nobody takes our exit for the end of an empty file.
- */
-static int refuse_listen_fds(int error, const char *count, struct problem *problem)
+static void reset_if_client(int fd)
 {
     enum socket_kind kind;
     const char *what;
 
-    for (int fd = FIRST_FD; fcntl(fd, F_GETFD) >= 0; fd++)
-        if (judge(fd, &kind, &what) == CONNECTED)
-            transfer_abort(fd, kind);
+    if (judge(fd, &kind, &what) == CONNECTED)
+        transfer_abort(fd, kind);
+}
+
+/*
+ * The hand-over has failed, and yet there may be clients in it: reset them, so that none takes our
+ * exit for the end of an empty file. n descriptors from 3 on were handed over; where that number
+ * makes no sense it is 0 or less, and all up to the first gap count, since systemd leaves none.
+ */
+static void reset_strays(bool from_systemd, int n)
+{
+    reset_if_client(STDIN_FILENO);
+    if (!from_systemd)
+        return;
+    for (int fd = FIRST_FD; n > 0 ? fd < FIRST_FD + n : fcntl(fd, F_GETFD) >= 0; fd++)
+        reset_if_client(fd);
+}
+
+static int refuse_listen_fds(int error, const char *count, struct problem *problem)
+{
     if (error == ENOSYS)
         return problem_set(problem, error, EX_PROTOCOL,
-            "this decant was built without libsystemd (SYSTEMD=no), and systemd has "
-            "handed over "
-            "descriptors from 3 on; use StandardInput=socket, or another build");
+            "systemd has handed over descriptors from 3 on, and this decant was built without "
+            "libsystemd (SYSTEMD=no); use StandardInput=socket, or another build");
     return problem_set(problem, error, EX_PROTOCOL,
-        "LISTEN_FDS is '%.40s', which is not the number of descriptors handed over from 3 "
-        "on (%s); " HOW_TO_START,
+        "LISTEN_FDS is '%.40s', which is not the number of descriptors from 3 on (%s); " HOW_TO_START,
         count, strerror(error));
 }
 
-static int take_listen_fds(struct handover *handover, int n, struct problem *problem)
+/*
+ * What descriptor 0 adds to those from 3 on: the file of StandardInput=file:PATH, or the client of
+ * StandardInput=socket where OpenFile= hands over only the file (systemd 253 to 258). Any other
+ * socket there belongs to whoever started the supervisor by hand.
+ */
+static int add_stdin(struct handover *handover, struct problem *problem)
 {
     enum socket_kind kind;
     const char *what;
+    enum nature nature = judge(STDIN_FILENO, &kind, &what);
+
+    if (handover->n_connections == 0 && nature == CONNECTED)
+        return add_connection(handover, STDIN_FILENO, kind, problem);
+    if (handover->n_connections == 0)
+        return problem_set(problem, ENOTSOCK, EX_PROTOCOL,
+            "a regular file was handed over, but no socket; " HOW_TO_START);
+    if (handover->file_fd < 0 && nature == REGULAR_FILE)
+        return add_file(handover, STDIN_FILENO, problem);
+    return 0;
+}
+
+/* The number from 3 on lands in *ret_n, after a failure as well. */
+static int take_listen_fds(struct handover *handover, int *ret_n, struct problem *problem)
+{
+    const char *text = getenv("LISTEN_FDS");
+    char count[48]; /* systemd_listen_fds() takes it out of the environment */
+    struct problem ignored;
     int r = 0;
 
+    (void)snprintf(count, sizeof(count), "%s", text ? text : "missing");
+    int n = *ret_n = systemd_listen_fds();
+    if (n <= 0)
+        return refuse_listen_fds(n < 0 ? -n : EINVAL, count, problem);
     handover->connections = calloc((size_t)n, sizeof(*handover->connections));
     if (!handover->connections)
-        return refuse_listen_fds(ENOMEM, "too large", problem);
-    /* All of them, also after one that is wrong: only those that are known get reset. */
+        return problem_call(problem, "calloc");
+    /* All of them, also after one that is wrong: where messages may go depends on all clients. */
     for (int fd = FIRST_FD; fd < FIRST_FD + n; fd++) {
-        struct problem ignored;
         int one = add(handover, fd, r < 0 ? &ignored : problem);
         r = r < 0 ? r : one;
     }
-    if (r == 0 && handover->n_connections == 0)
-        r = problem_set(problem, ENOTSOCK, EX_PROTOCOL,
-            "a regular file was handed over, but no socket; " HOW_TO_START);
-    /* StandardInput=file:PATH with the socket as descriptor 3. */
-    if (r == 0 && handover->file_fd < 0 && judge(STDIN_FILENO, &kind, &what) == REGULAR_FILE)
-        r = add_file(handover, STDIN_FILENO, problem);
-    return r;
+    return r < 0 ? r : add_stdin(handover, problem);
 }
 
 static int take_stdin(struct handover *handover, struct problem *problem)
@@ -297,7 +328,7 @@ static int take_stdin(struct handover *handover, struct problem *problem)
 
     handover->connections = calloc(1, sizeof(*handover->connections));
     if (!handover->connections)
-        return problem_set(problem, ENOMEM, EX_OSERR, "out of memory");
+        return problem_call(problem, "calloc");
     if (judge(STDIN_FILENO, &kind, &what) == CONNECTED)
         return add_connection(handover, STDIN_FILENO, kind, problem);
     return problem_set(problem, ENOTSOCK, EX_PROTOCOL, "descriptor 0 is %s%s; " HOW_TO_START, what,
@@ -357,26 +388,20 @@ int handover_take(struct handover *handover, struct problem *problem)
 {
     static const char *const understood[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
         "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT"};
-    char count[48];
-    int r;
+    bool ours = listen_fds_are_ours();
+    int n = 0;
 
     *handover = (struct handover){.file_fd = -1};
-    if (listen_fds_are_ours()) {
-        const char *text = getenv("LISTEN_FDS");
-        (void)snprintf(count, sizeof(count), "%s", text ? text : "missing");
-        int n = systemd_listen_fds();
-        r = n > 0 ? take_listen_fds(handover, n, problem)
-                  : refuse_listen_fds(n < 0 ? -n : EINVAL, count, problem);
-    } else {
-        r = take_stdin(handover, problem);
-    }
+    int r = ours ? take_listen_fds(handover, &n, problem) : take_stdin(handover, problem);
     handover->channel = find_channel(handover);
     if (r == 0)
         r = tidy_stdio(handover, problem);
     for (size_t i = 0; i < sizeof(understood) / sizeof(understood[0]); i++)
         (void)unsetenv(understood[i]);
-    if (r < 0)
+    if (r < 0) {
         handover_end(handover);
+        reset_strays(ours, n);
+    }
     return r;
 }
 

@@ -95,7 +95,7 @@ static off_t outstanding(const struct transfer *t)
 static bool note_progress(struct transfer *t, off_t left)
 {
     off_t sent = t->slot->offset - t->slot->start;
-    off_t end_of_stream = t->slot->state == TRANSFER_DRAINING && resets(t->kind);
+    off_t end_of_stream = t->end_sent && resets(t->kind);
     off_t acknowledged = left < 0 ? 0 : sent + end_of_stream - left;
     bool more = acknowledged > t->acknowledged || (!resets(t->kind) && sent > t->looked_sent);
 
@@ -186,16 +186,17 @@ static enum transfer_event judge_file(struct transfer *t, enum transfer_event if
 }
 
 /*
- * After a reset, TCP still tells what had been acknowledged. A UNIX socket empties the queue when
- * the peer closes, read or not: there, only what was seen before counts.
+ * Every byte, with the end on its way? After a reset, TCP still tells what had been acknowledged.
+ * The end itself may be missing there: a client that has read it can reset before its kernel, which
+ * may delay that, acknowledges it. A UNIX socket empties the queue when the peer closes, read or
+ * not: there, only what was seen before counts.
  */
 static bool has_everything(struct transfer *t)
 {
     if (t->kind != SOCKET_TCP)
         return t->checked;
-    off_t left = outstanding(t);
-    (void)note_progress(t, left);
-    return t->checked || left == 0;
+    (void)note_progress(t, outstanding(t));
+    return t->checked || (t->end_sent && t->acknowledged >= t->slot->end - t->slot->start);
 }
 
 /* The peer has everything: a last look at a file that was in the queue when the end was sent. */
@@ -243,9 +244,10 @@ static void send_end(struct transfer *t, int64_t now)
     if (r < 0) {
         fail(t, TRANSFER_BROKEN, "setsockopt", -r);
     } else if (shutdown(t->fd, SHUT_WR) < 0) {
-        t->call = "shutdown"; /* not fail(): the peer may have every byte, but never gets the end */
-        t->error = errno;
-        move(t, blame_socket(t->error));
+        int error = errno;
+        fail(t, blame_socket(error), "shutdown", error);
+    } else {
+        t->end_sent = true;
     }
 }
 

@@ -140,6 +140,7 @@ struct transfer {
     uint8_t quiet;      /* looks without progress, up to TRANSFER_LOOKS */
     uint8_t recheck;    /* ms until the next look for the last acknowledgement; doubles up to 64 */
     bool held;          /* has taken more than one turn: FINISHING holds the end back */
+    bool end_sent;      /* our end of stream is in the queue, which counts it as a byte */
     bool peer_ended;    /* the peer has sent its end of stream */
     bool checked;       /* acknowledged and found unchanged */
 };

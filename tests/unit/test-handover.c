@@ -1,0 +1,723 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * What went wrong in others: an error message on descriptor 2, which under inetd is the client; a
+ * LISTEN_FDS of another process that made a server send to whatever was open; names that systemd
+ * had put out of step with the descriptors; one bad descriptor, and the clients on the good ones
+ * saw an empty file. Each case has a process of its own, with real descriptors from 0 to 5.
+ */
+
+#include "handover.h"
+#include "kernel.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define HANDED  6   /* descriptors 0 to 5 */
+#define VERDICT 60  /* where the child says what is wrong */
+#define SERVER  200 /* where a thing waits before it becomes 0 to 5 */
+#define CLIENT  300 /* its other end */
+#define SKIPPED 77
+
+/* In the child, where cmocka must not go on. */
+#define CHECK(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            (void)dprintf(VERDICT, "line %d: " #condition ": ", __LINE__);                         \
+            (void)dprintf(VERDICT, __VA_ARGS__);                                                   \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* ---- calls that fail, or are answered for hardware that is not here ---- */
+
+static struct {
+    int fcntl_command; /* fails with EMFILE */
+    bool no_dev_null;
+    bool vsock;
+} fake;
+
+int __real_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, command);
+    long argument = va_arg(arguments, long);
+    va_end(arguments);
+    if (command == fake.fcntl_command && fake.fcntl_command != 0) {
+        errno = EMFILE;
+        return -1;
+    }
+    return __real_fcntl64(fd, command, argument);
+}
+
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...)
+{
+    if (fake.no_dev_null && strcmp(path, "/dev/null") == 0) {
+        errno = ENOENT;
+        return -1;
+    }
+    return __real_open64(path, flags, 0600);
+}
+
+/* struct sockaddr_vm, vsock(7). */
+static const struct {
+    sa_family_t family;
+    unsigned short reserved;
+    uint32_t port;
+    uint32_t cid;
+    unsigned char rest[4];
+} vsock_peer = {AF_VSOCK, 0, 4000, 3, {0}};
+
+int __real_getpeername(int fd, struct sockaddr *address, socklen_t *size);
+int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *size);
+int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *size)
+{
+    if (!fake.vsock)
+        return __real_getpeername(fd, address, size);
+    memcpy(address, &vsock_peer, *size < sizeof(vsock_peer) ? *size : sizeof(vsock_peer));
+    *size = sizeof(vsock_peer);
+    return 0;
+}
+
+/* ---- what a supervisor may hand over ---- */
+
+enum thing {
+    CLOSED,
+    DEV_NULL,
+    TCP4,
+    TCP6,
+    MAPPED, /* an IPv4 client of an IPv6 socket */
+    MPTCP,
+    LOST, /* the client has reset it already */
+    LOCAL,
+    LOCAL_SEQPACKET,
+    LOCAL_DATAGRAM,
+    UDP,
+    LISTENING,
+    LOCAL_LISTENING,
+    FRESH, /* a stream socket without a client */
+    PIPE,
+    FILE_ONE,
+    FILE_TWO,
+    DIRECTORY,
+    TERMINAL,
+    EVENTFD,
+    SAME_AS_0,
+    SAME_AS_3,
+};
+
+static bool is_tcp_client(enum thing thing)
+{
+    return thing == TCP4 || thing == TCP6 || thing == MAPPED || thing == MPTCP;
+}
+
+/* A connection over loopback; ends[0] is what accept(2) returned. */
+static void make_internet(int ends[2], int listening_domain, int client_domain, int protocol)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    socklen_t size;
+    int listener = socket(listening_domain, SOCK_STREAM, protocol);
+
+    if (listener < 0)
+        exit(SKIPPED);
+    ends[1] = socket(client_domain, SOCK_STREAM, protocol);
+    if (listening_domain == AF_INET6) {
+        in6.sin6_addr = client_domain == AF_INET ? in6addr_any : in6addr_loopback;
+        size = sizeof(in6);
+        if (bind(listener, (struct sockaddr *)&in6, size) < 0)
+            exit(SKIPPED);
+        CHECK(getsockname(listener, (struct sockaddr *)&in6, &size) == 0, "%m");
+        in.sin_port = in6.sin6_port;
+    } else {
+        size = sizeof(in);
+        CHECK(bind(listener, (struct sockaddr *)&in, size) == 0, "%m");
+        CHECK(getsockname(listener, (struct sockaddr *)&in, &size) == 0, "%m");
+    }
+    CHECK(listen(listener, 1) == 0, "%m");
+    CHECK(client_domain == AF_INET ? connect(ends[1], (struct sockaddr *)&in, sizeof(in)) == 0
+                                   : connect(ends[1], (struct sockaddr *)&in6, sizeof(in6)) == 0,
+        "%m");
+    ends[0] = accept(listener, NULL, NULL);
+    CHECK(ends[0] >= 0, "%m");
+    (void)close(listener);
+}
+
+static void make_lost(int ends[2])
+{
+    const struct linger linger = {1, 0};
+    struct pollfd poll_one;
+
+    make_internet(ends, AF_INET, AF_INET, 0);
+    CHECK(setsockopt(ends[1], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0, "%m");
+    (void)close(ends[1]);
+    ends[1] = -1;
+    poll_one = (struct pollfd){.fd = ends[0], .events = POLLIN};
+    CHECK(poll(&poll_one, 1, 10000) == 1, "no reset came");
+}
+
+static int make_file(void)
+{
+    char path[] = "/tmp/decant-test-handover.XXXXXX";
+    int fd = mkstemp(path);
+
+    CHECK(fd >= 0, "%m");
+    (void)unlink(path);
+    return fd;
+}
+
+static void make(enum thing thing, int ends[2])
+{
+    struct sockaddr_in in = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr local = {.sa_family = AF_UNIX};
+
+    ends[0] = ends[1] = -1;
+    switch (thing) {
+    case CLOSED:
+    case SAME_AS_0:
+    case SAME_AS_3:
+        return;
+    case DEV_NULL:
+        ends[0] = open("/dev/null", O_RDWR);
+        break;
+    case TCP4:
+        make_internet(ends, AF_INET, AF_INET, 0);
+        break;
+    case TCP6:
+        make_internet(ends, AF_INET6, AF_INET6, 0);
+        break;
+    case MAPPED:
+        make_internet(ends, AF_INET6, AF_INET, 0);
+        break;
+    case MPTCP:
+        make_internet(ends, AF_INET, AF_INET, 262);
+        break;
+    case LOST:
+        make_lost(ends);
+        break;
+    case LOCAL:
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "%m");
+        break;
+    case LOCAL_SEQPACKET:
+        CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0, "%m");
+        break;
+    case LOCAL_DATAGRAM:
+        CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) == 0, "%m");
+        break;
+    case UDP:
+        ends[0] = socket(AF_INET, SOCK_DGRAM, 0);
+        CHECK(connect(ends[0], (struct sockaddr *)&in, sizeof(in)) == 0, "%m");
+        break;
+    case LISTENING:
+        ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK(listen(ends[0], 1) == 0, "%m");
+        break;
+    case LOCAL_LISTENING:
+        ends[0] = socket(AF_UNIX, SOCK_STREAM, 0);
+        /* a name of the kernel's choice */
+        CHECK(bind(ends[0], &local, sizeof(local.sa_family)) == 0, "%m");
+        CHECK(listen(ends[0], 1) == 0, "%m");
+        break;
+    case FRESH:
+        ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+        break;
+    case PIPE:
+        CHECK(pipe(ends) == 0, "%m");
+        break;
+    case FILE_ONE:
+    case FILE_TWO:
+        ends[0] = make_file();
+        break;
+    case DIRECTORY:
+        ends[0] = open("/", O_RDONLY | O_DIRECTORY);
+        break;
+    case TERMINAL:
+        ends[0] = posix_openpt(O_RDWR | O_NOCTTY);
+        if (ends[0] < 0)
+            exit(SKIPPED);
+        break;
+    case EVENTFD:
+        ends[0] = eventfd(0, 0);
+        break;
+    }
+    CHECK(ends[0] >= 0, "%m");
+}
+
+/* ---- the cases ---- */
+
+enum whom { NOBODY, OURS, ANOTHER };
+
+struct hand {
+    const char *name;
+    enum thing things[HANDED];
+    enum whom whom;             /* LISTEN_PID */
+    const char *listen_fds;     /* NULL: not set */
+    const char *environment[2]; /* NAME=VALUE; %J: device and inode of descriptor 2 */
+    int n;                      /* connections; 0: refused */
+    int error;
+    int status;
+    const char *says[2];
+    int file_fd; /* 0: none; or STDIN_FILE */
+    enum channel channel;
+    const char *peer; /* NULL: of its address */
+    int fcntl_command;
+    int setsockopt_error;
+    int calloc_fails;
+    int domain;
+    int listen_fds_error;
+    bool no_dev_null;
+};
+
+#define STDIN_FILE      (-1)
+#define ALONE           DEV_NULL, DEV_NULL, DEV_NULL /* on 0, 1 and 2, under systemd */
+#define INETD           SAME_AS_0, SAME_AS_0
+#define REFUSED(e, ...) .error = (e), .status = EX_PROTOCOL, .says = {__VA_ARGS__}
+#define FAILED(e, ...)  .error = (e), .status = EX_OSERR, .says = {__VA_ARGS__}
+#define START_IT        "systemd-socket-activate --accept"
+
+static const struct hand hands[] = {
+    {"inetd: TCP on 0, 1 and 2", {TCP4, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
+    {"inetd: UNIX on 0, 1 and 2", {LOCAL, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
+    {"tcpserver: TCP on 0 and 1, stderr a pipe", {TCP4, SAME_AS_0, PIPE}, .n = 1,
+        .channel = CHANNEL_STDERR},
+    {"0 alone, 1 and 2 closed", {TCP4}, .n = 1, .channel = CHANNEL_SYSLOG},
+    {"0 and 2, 1 closed", {TCP4, CLOSED, SAME_AS_0}, .n = 1, .channel = CHANNEL_SYSLOG},
+    {"socat: stderr a terminal", {TCP4, DEV_NULL, TERMINAL}, .n = 1},
+    {"stderr a file", {TCP4, DEV_NULL, FILE_ONE}, .n = 1},
+    {"stderr another socket", {TCP4, DEV_NULL, LOCAL}, .n = 1},
+    {"IPv6", {TCP6, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
+    {"IPv4 on an IPv6 socket", {MAPPED, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
+    {"MPTCP", {MPTCP, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
+    {"vsock", {LOCAL, DEV_NULL, DEV_NULL}, .n = 1, .domain = AF_VSOCK, .peer = "vsock:3:4000"},
+    {"no /dev/null", {TCP4, DEV_NULL, PIPE}, .n = 1, .no_dev_null = true},
+
+    {"systemd: one on 3", {ALONE, TCP4}, OURS, "1", .n = 1},
+    {"systemd: two", {ALONE, TCP4, TCP6}, OURS, "2", .n = 2},
+    {"systemd: three, of three sorts", {ALONE, TCP4, LOCAL, MAPPED}, OURS, "3", .n = 3},
+    {"systemd: 0, 1 and 2 closed", {CLOSED, CLOSED, CLOSED, TCP4}, OURS, "1", .n = 1,
+        .channel = CHANNEL_SYSLOG},
+    {"systemd: stderr is the client as well", {DEV_NULL, DEV_NULL, SAME_AS_3, TCP4}, OURS, "1",
+        .n = 1, .channel = CHANNEL_SYSLOG},
+    {"systemd: 0 to 2 are the client as well", {SAME_AS_3, SAME_AS_3, SAME_AS_3, TCP4}, OURS, "1",
+        .n = 1, .channel = CHANNEL_SYSLOG},
+    {"systemd: stderr is the journal", {DEV_NULL, LOCAL, LOCAL, TCP4}, OURS, "1",
+        {"JOURNAL_STREAM=%J"}, .n = 1, .channel = CHANNEL_JOURNAL},
+    {"systemd: another is the journal", {DEV_NULL, DEV_NULL, PIPE, TCP4}, OURS, "1",
+        {"JOURNAL_STREAM=1:2"}, .n = 1},
+    {"systemd: the journal, inherited by inetd's child", {TCP4, INETD}, NOBODY, NULL,
+        {"JOURNAL_STREAM=%J"}, .n = 1, .channel = CHANNEL_SYSLOG},
+    {"systemd: socket and file", {ALONE, TCP4, FILE_ONE}, OURS, "2", .n = 1, .file_fd = 4},
+    {"systemd: file and socket", {ALONE, FILE_ONE, TCP4}, OURS, "2", .n = 1, .file_fd = 3},
+    {"systemd: socket, file, socket", {ALONE, TCP4, FILE_ONE, LOCAL}, OURS, "3", .n = 2,
+        .file_fd = 4},
+    {"systemd: file on stdin", {FILE_ONE, DEV_NULL, DEV_NULL, TCP4}, OURS, "1", .n = 1,
+        .file_fd = STDIN_FILE},
+    {"systemd: file on stdin and beside the socket", {FILE_ONE, DEV_NULL, DEV_NULL, TCP4, FILE_TWO},
+        OURS, "2", .n = 1, .file_fd = 4},
+    {"systemd: socket on stdin, file on 3", {TCP4, DEV_NULL, DEV_NULL, FILE_ONE}, OURS, "1", .n = 1,
+        .file_fd = 3},
+    {"systemd: more open than handed over", {ALONE, TCP4, PIPE, UDP}, OURS, "1", .n = 1},
+    {"systemd: for another process, socket on stdin", {TCP4, INETD, PIPE}, ANOTHER, "1", .n = 1,
+        .channel = CHANNEL_SYSLOG},
+    {"systemd: for nobody, socket on stdin", {TCP4, INETD, PIPE}, NOBODY, "1", .n = 1,
+        .channel = CHANNEL_SYSLOG},
+
+    {"gone: told by systemd", {LOST, DEV_NULL, DEV_NULL}, NOBODY, NULL,
+        {"REMOTE_ADDR=192.0.2.1", "REMOTE_PORT=4000"}, .n = 1, .peer = "192.0.2.1:4000"},
+    {"gone: no port is told", {LOST, DEV_NULL, DEV_NULL}, NOBODY, NULL, {"REMOTE_ADDR=192.0.2.1"},
+        .n = 1, .peer = "192.0.2.1:?"},
+    {"gone: told by tcpserver", {LOST, DEV_NULL, DEV_NULL}, NOBODY, NULL,
+        {"TCPREMOTEIP=192.0.2.2", "TCPREMOTEPORT=4001"}, .n = 1, .peer = "192.0.2.2:4001"},
+    {"gone: told by nobody", {LOST, DEV_NULL, DEV_NULL}, .n = 1, .peer = "a client that has left"},
+    {"gone: on 3", {ALONE, LOST}, OURS, "1", .n = 1, .peer = "a client that has left"},
+    {"there: what was told does not count", {TCP4, DEV_NULL, DEV_NULL}, NOBODY, NULL,
+        {"REMOTE_ADDR=192.0.2.1", "TCPREMOTEIP=192.0.2.2"}, .n = 1},
+
+    {"nothing: 0 is closed", {CLOSED, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "descriptor 0 is closed", START_IT)},
+    {"nothing: all is closed", {CLOSED}, REFUSED(ENOTSOCK, "descriptor 0 is closed"),
+        .channel = CHANNEL_SYSLOG},
+    {"nothing: /dev/null", {ALONE}, REFUSED(ENOTSOCK, "descriptor 0 is a device", START_IT)},
+    {"nothing: a terminal", {TERMINAL, SAME_AS_0, SAME_AS_0},
+        REFUSED(ENOTSOCK, "descriptor 0 is a terminal", START_IT)},
+    {"nothing: a pipe", {PIPE, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "descriptor 0 is a pipe", START_IT)},
+    {"nothing: a file", {FILE_ONE, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "descriptor 0 is a regular file", START_IT)},
+    {"nothing: a directory", {DIRECTORY, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "descriptor 0 is a directory", START_IT)},
+    {"nothing: an eventfd", {EVENTFD, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "descriptor 0 is", START_IT)},
+    {"wrong: UDP, from inetd", {UDP, INETD}, REFUSED(ENOTSOCK, "no stream socket", "ListenStream="),
+        .channel = CHANNEL_SYSLOG},
+    {"wrong: UNIX datagrams", {LOCAL_DATAGRAM, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "no stream socket")},
+    {"wrong: UNIX packets", {LOCAL_SEQPACKET, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "no stream socket")},
+    {"wrong: listening, from inetd", {LISTENING, INETD},
+        REFUSED(ENOTSOCK, "a listening socket", "nowait"), .channel = CHANNEL_SYSLOG},
+    {"wrong: listening, UNIX", {LOCAL_LISTENING, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "a listening socket", "Accept=yes")},
+    {"wrong: no client", {FRESH, DEV_NULL, DEV_NULL}, REFUSED(ENOTSOCK, "without a client")},
+    {"wrong: of another family", {TCP4, DEV_NULL, DEV_NULL}, .domain = AF_PHONET,
+        REFUSED(ENOTSOCK, "neither TCP, MPTCP, UNIX nor vsock")},
+    {"wrong: for another process", {DEV_NULL, DEV_NULL, DEV_NULL, TCP4}, ANOTHER, "1",
+        REFUSED(ENOTSOCK, "meant for another process", "LISTEN_PID")},
+
+    {"LISTEN_FDS: empty", {ALONE, TCP4}, OURS, "", REFUSED(EINVAL, "LISTEN_FDS is ''", START_IT)},
+    {"LISTEN_FDS: missing", {ALONE, TCP4}, OURS, NULL, REFUSED(EINVAL, "LISTEN_FDS is", START_IT)},
+    {"LISTEN_FDS: 0", {ALONE, TCP4}, OURS, "0", REFUSED(EINVAL, "LISTEN_FDS is '0'", START_IT)},
+    {"LISTEN_FDS: -1", {ALONE, TCP4}, OURS, "-1", REFUSED(EINVAL, "LISTEN_FDS is '-1'", START_IT)},
+    {"LISTEN_FDS: a word", {ALONE, TCP4}, OURS, "one",
+        REFUSED(EINVAL, "LISTEN_FDS is 'one'", START_IT)},
+    {"LISTEN_FDS: a number and more", {ALONE, TCP4}, OURS, "1x",
+        REFUSED(EINVAL, "LISTEN_FDS is '1x'", START_IT)},
+    {"LISTEN_FDS: huge", {ALONE, TCP4}, OURS, "1000000",
+        REFUSED(EBADF, "LISTEN_FDS is '1000000'", START_IT)},
+    {"LISTEN_FDS: beyond an int", {ALONE, TCP4}, OURS, "99999999999",
+        REFUSED(ERANGE, "LISTEN_FDS is '99999999999'")},
+    {"LISTEN_FDS: 2147483647", {ALONE, TCP4}, OURS, "2147483647",
+        REFUSED(EINVAL, "LISTEN_FDS is '2147483647'")},
+    {"LISTEN_FDS: beyond anything", {ALONE, TCP4, TCP6}, OURS,
+        "99999999999999999999999999999999999999999999999",
+        REFUSED(ERANGE, "LISTEN_FDS is '9999999999999999999999999999999999999999'")},
+    {"LISTEN_FDS: one more than there are", {ALONE, TCP4, LOCAL}, OURS, "3",
+        REFUSED(EBADF, "LISTEN_FDS is '3'", START_IT)},
+    {"LISTEN_FDS: 1, and nothing there", {ALONE}, OURS, "1",
+        REFUSED(EBADF, "LISTEN_FDS is '1'", START_IT)},
+
+    {"LISTEN_FDS: a build without libsystemd", {ALONE, TCP4, LOCAL}, OURS, "2",
+        .listen_fds_error = ENOSYS, REFUSED(ENOSYS, "without libsystemd", "StandardInput=socket")},
+    {"LISTEN_FDS: the same, socket on stdin", {TCP4, DEV_NULL, DEV_NULL, FILE_ONE}, OURS, "1",
+        .listen_fds_error = ENOSYS, REFUSED(ENOSYS, "without libsystemd")},
+    {"LISTEN_FDS: wrong, socket on stdin", {TCP4, DEV_NULL, DEV_NULL, FILE_ONE}, OURS, "9",
+        REFUSED(EBADF, "LISTEN_FDS is '9'")},
+
+    {"mixed: socket, pipe", {ALONE, TCP4, PIPE}, OURS, "2",
+        REFUSED(EPROTOTYPE, "descriptor 4 is a pipe", START_IT)},
+    {"mixed: pipe, socket", {ALONE, PIPE, TCP4}, OURS, "2",
+        REFUSED(EPROTOTYPE, "descriptor 3 is a pipe", START_IT)},
+    {"mixed: pipe, socket, terminal: the first is told", {ALONE, PIPE, TCP4, TERMINAL}, OURS, "3",
+        REFUSED(EPROTOTYPE, "descriptor 3 is a pipe")},
+    {"mixed: listening, connected", {ALONE, LISTENING, TCP6, LOCAL}, OURS, "3",
+        REFUSED(EPROTOTYPE, "descriptor 3 is a listening socket", "Accept=yes")},
+    {"mixed: connected, UDP", {ALONE, TCP4, UDP}, OURS, "2",
+        REFUSED(EPROTOTYPE, "descriptor 4", "no stream socket")},
+    {"mixed: one socket twice", {ALONE, TCP4, SAME_AS_3}, OURS, "2",
+        REFUSED(EEXIST, "descriptor 4 is the same socket as descriptor 3")},
+    {"mixed: one socket twice, and another", {ALONE, TCP4, SAME_AS_3, TCP6}, OURS, "3",
+        REFUSED(EEXIST, "descriptor 4 is the same socket as descriptor 3")},
+    {"mixed: two files", {ALONE, FILE_ONE, FILE_TWO, TCP4}, OURS, "3",
+        REFUSED(EINVAL, "descriptors 3 and 4 are both regular files", "one OpenFile=")},
+    {"mixed: a file, no socket", {ALONE, FILE_ONE}, OURS, "1",
+        REFUSED(ENOTSOCK, "no socket", START_IT)},
+
+    {"fails: fcntl(F_GETFL)", {ALONE, TCP4}, OURS, "1", .fcntl_command = F_GETFL,
+        FAILED(EMFILE, "fcntl")},
+    {"fails: fcntl(F_SETFL)", {ALONE, TCP4}, OURS, "1", .fcntl_command = F_SETFL,
+        FAILED(EMFILE, "fcntl")},
+    {"fails: fcntl(F_SETFD)", {TCP4, DEV_NULL, DEV_NULL}, .fcntl_command = F_SETFD,
+        FAILED(EMFILE, "fcntl")},
+    {"fails: fcntl(F_DUPFD)", {TCP4, DEV_NULL, DEV_NULL}, .fcntl_command = F_DUPFD_CLOEXEC,
+        FAILED(EMFILE, "fcntl")},
+    {"fails: no memory, stdin", {TCP4, DEV_NULL, DEV_NULL}, .calloc_fails = 1,
+        FAILED(ENOMEM, "calloc")},
+    {"fails: no memory, systemd", {ALONE, TCP4}, OURS, "1", .calloc_fails = 1,
+        FAILED(ENOMEM, "calloc")},
+    {"fails: arming", {LOCAL, DEV_NULL, DEV_NULL}, .domain = AF_INET, .setsockopt_error = ENOBUFS,
+        FAILED(ENOBUFS, "setsockopt: ")},
+};
+
+/* ---- one of them, in the child ---- */
+
+static void set_variable(const char *text)
+{
+    char name[80];
+    char value[80];
+    struct stat status;
+    size_t length = strcspn(text, "=");
+
+    (void)snprintf(name, sizeof(name), "%.*s", (int)length, text);
+    (void)snprintf(value, sizeof(value), "%s", text + length + 1);
+    if (strcmp(value, "%J") == 0) {
+        CHECK(fstat(STDERR_FILENO, &status) == 0, "%m");
+        (void)snprintf(
+            value, sizeof(value), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    }
+    CHECK(setenv(name, value, 1) == 0, "%m");
+}
+
+static void set_environment(const struct hand *c)
+{
+    char pid[24];
+
+    (void)clearenv();
+    set_variable("HOME=/nowhere"); /* one that is none of our business */
+    set_variable("LISTEN_FDNAMES=connection");
+    (void)snprintf(pid, sizeof(pid), "%jd", (intmax_t)getpid() + (c->whom == ANOTHER));
+    if (c->whom != NOBODY)
+        CHECK(setenv("LISTEN_PID", pid, 1) == 0, "%m");
+    if (c->listen_fds)
+        CHECK(setenv("LISTEN_FDS", c->listen_fds, 1) == 0, "%m");
+    for (size_t i = 0; i < LENGTH(c->environment) && c->environment[i]; i++)
+        set_variable(c->environment[i]);
+}
+
+static void lay_out(const struct hand *c)
+{
+    for (int i = 0; i < HANDED; i++) {
+        int ends[2];
+        make(c->things[i], ends);
+        if (ends[0] >= 0)
+            CHECK(dup2(ends[0], SERVER + i) >= 0 && close(ends[0]) == 0, "%m");
+        if (ends[1] >= 0)
+            CHECK(dup2(ends[1], CLIENT + i) >= 0 && close(ends[1]) == 0, "%m");
+    }
+    for (int fd = 0; fd < SERVER; fd++)
+        if (fd != VERDICT)
+            (void)close(fd);
+    for (int i = 0; i < HANDED; i++)
+        if (dup2(SERVER + i, i) == i)
+            (void)close(SERVER + i);
+    for (int i = 0; i < HANDED; i++)
+        if (c->things[i] == SAME_AS_0 || c->things[i] == SAME_AS_3)
+            CHECK(dup2(c->things[i] == SAME_AS_0 ? 0 : 3, i) == i, "%m");
+}
+
+/* What the client of descriptor i reads at once. */
+
+static enum kernel_view look_at(int i)
+{
+    char byte;
+    ssize_t n = recv(CLIENT + i, &byte, 1, MSG_DONTWAIT);
+
+    return n == 0                ? VIEW_END
+           : n > 0               ? VIEW_OPEN
+           : errno == EAGAIN     ? VIEW_OPEN
+           : errno == ECONNRESET ? VIEW_RESET
+                                 : VIEW_END;
+}
+
+/* Is descriptor i one that the supervisor meant for us? */
+static bool is_handed(const struct hand *c, int i)
+{
+    if (c->whom != OURS)
+        return i == 0;
+    if (i == 0) /* StandardInput=socket */
+        return true;
+    return i >= 3 && (c->n == 0 || i < 3 + atoi(c->listen_fds));
+}
+
+static void check_clients(const struct hand *c, bool gone)
+{
+    for (int i = 0; i < HANDED; i++) {
+        bool tcp = is_tcp_client(c->things[i]);
+        if ((!tcp && c->things[i] != LOCAL) || c->domain == AF_PHONET || !is_handed(c, i))
+            continue;
+        enum kernel_view view = look_at(i);
+        enum kernel_view should = !gone ? VIEW_OPEN : tcp ? VIEW_RESET : VIEW_END;
+        CHECK(view == should, "client %d sees %d, not %d", i, view, should);
+    }
+}
+
+static void expect_name(const struct hand *c, int i, char *name, size_t size)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } address;
+    socklen_t length = sizeof(address);
+
+    if (c->peer)
+        (void)snprintf(name, size, "%s", c->peer);
+    else if (c->things[i] == LOCAL)
+        (void)snprintf(
+            name, size, "unix:pid=%jd:uid=%ju", (intmax_t)getpid(), (uintmax_t)geteuid());
+    else {
+        CHECK(getsockname(CLIENT + i, &address.any, &length) == 0, "%m");
+        bool six = c->things[i] == TCP6;
+        (void)snprintf(name, size, "%s:%u", six ? "[::1]" : "127.0.0.1",
+            ntohs(six ? address.in6.sin6_port : address.in.sin_port));
+    }
+}
+
+static void check_connection(const struct hand *c, const struct connection *connection, int from)
+{
+    struct linger linger = {0};
+    int lowat = 0;
+    socklen_t size = sizeof(linger);
+    char name[120];
+    enum thing thing = c->things[from];
+    enum socket_kind kind = c->domain == AF_VSOCK ? SOCKET_VSOCK
+                            : thing == LOCAL      ? SOCKET_UNIX
+                            : thing == MPTCP      ? SOCKET_MPTCP
+                                                  : SOCKET_TCP;
+
+    CHECK(connection->kind == kind, "kind %d, not %d", connection->kind, kind);
+    CHECK(connection->fd >= 3 && connection->fd < SERVER, "%d", connection->fd);
+    CHECK(from == 0 || connection->fd == from, "%d became %d", from, connection->fd);
+    CHECK(fcntl(connection->fd, F_GETFL) & O_NONBLOCK, "it would block");
+    CHECK(fcntl(connection->fd, F_GETFD) & FD_CLOEXEC, "a child would hold it");
+    expect_name(c, from, name, sizeof(name));
+    CHECK(strcmp(connection->peer, name) == 0, "'%s', not '%s'", connection->peer, name);
+    if (kind > SOCKET_MPTCP)
+        return;
+    CHECK(getsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0, "%m");
+    CHECK(linger.l_onoff == 1 && linger.l_linger == 0, "it is not armed");
+    size = sizeof(lowat);
+    if (kind == SOCKET_TCP &&
+        getsockopt(connection->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, &size) == 0)
+        CHECK(lowat == 16384, "%d", lowat);
+}
+
+/* No library must ever be able to write to a client by 0, 1 or 2. */
+static void check_stdio(const struct hand *c)
+{
+    struct stat status;
+    struct stat null;
+
+    if (c->no_dev_null)
+        return;
+    CHECK(stat("/dev/null", &null) == 0, "%m");
+    for (int i = 0; i < 3; i++) {
+        bool client = is_tcp_client(c->things[i]) || c->things[i] == SAME_AS_0 ||
+                      c->things[i] == SAME_AS_3 || c->things[i] == LOST ||
+                      (i == 0 && c->things[i] == LOCAL);
+        CHECK(fstat(i, &status) == 0, "descriptor %d is closed", i);
+        if (client || c->things[i] == CLOSED || c->things[i] == DEV_NULL)
+            CHECK(status.st_rdev == null.st_rdev && S_ISCHR(status.st_mode), "%d is not /dev/null",
+                i);
+        else
+            CHECK(
+                status.st_rdev != null.st_rdev || !S_ISCHR(status.st_mode), "%d was taken away", i);
+    }
+}
+
+static void check_environment(void)
+{
+    static const char *const names[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
+        "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT"};
+
+    for (size_t i = 0; i < LENGTH(names); i++)
+        CHECK(!getenv(names[i]), "%s is still there", names[i]);
+    CHECK(getenv("HOME"), "HOME is gone");
+}
+
+static void check_taken(const struct hand *c, struct handover *handover)
+{
+    size_t n = 0;
+
+    CHECK(handover->n_connections == (size_t)c->n, "%zu connections", handover->n_connections);
+    for (int i = 0; i < HANDED; i++) {
+        enum thing thing = c->things[i];
+        bool connected = is_tcp_client(thing) || thing == LOST || thing == LOCAL;
+        if (connected && is_handed(c, i))
+            check_connection(c, &handover->connections[n++], i);
+    }
+    CHECK(n == handover->n_connections, "%zu of them checked", n);
+    int file = c->file_fd == STDIN_FILE ? 0 : c->file_fd == 0 ? -1 : c->file_fd;
+    CHECK(handover->file_fd == file, "file %d, not %d", handover->file_fd, file);
+    CHECK(handover->file_is_stdin == (c->file_fd == STDIN_FILE), "stdin?");
+    check_stdio(c);
+    check_clients(c, false);
+    /* What a transfer has taken over is not ours to reset; the rest is. */
+    if (c->n == 2) {
+        (void)close(handover->connections[0].fd);
+        handover->connections[0].fd = -1;
+    }
+}
+
+static void child(const struct hand *c)
+{
+    struct handover handover;
+    struct problem problem = {0};
+
+    lay_out(c);
+    set_environment(c);
+    memset(&kernel, 0, sizeof(kernel));
+    fake.fcntl_command = c->fcntl_command;
+    fake.no_dev_null = c->no_dev_null;
+    fake.vsock = c->domain == AF_VSOCK;
+    kernel.calloc_fails = c->calloc_fails;
+    kernel.domain = c->domain;
+    kernel.listen_fds_error = c->listen_fds_error;
+    kernel.setsockopt_error = c->setsockopt_error;
+    int r = handover_take(&handover, &problem);
+    fake.fcntl_command = 0;
+    kernel.setsockopt_error = 0;
+    CHECK(r == -c->error, "%d: %s", r, problem.text);
+    CHECK(handover.channel == c->channel, "channel %d", handover.channel);
+    check_environment();
+    if (r == 0) {
+        check_taken(c, &handover);
+    } else {
+        CHECK(problem.status == c->status, "%d", problem.status);
+        for (size_t i = 0; i < LENGTH(c->says) && c->says[i]; i++)
+            CHECK(strstr(problem.text, c->says[i]), "'%s' does not say '%s'", problem.text,
+                c->says[i]);
+        CHECK(handover.n_connections == 0 && !handover.connections, "something is left");
+        if (c->calloc_fails != 1 || c->whom == OURS)
+            check_clients(c, true);
+    }
+    handover_end(&handover);
+    CHECK(handover.n_connections == 0 && !handover.connections, "something is left");
+    handover_end(&handover); /* once more does nothing */
+    if (r == 0 && c->domain == 0)
+        check_clients(c, true);
+    exit(0);
+}
+
+static void test_hand(void **state)
+{
+    const struct hand *c = *state;
+    char text[2000] = "";
+    int verdict[2];
+    int status;
+
+    (void)fflush(NULL); /* what is still in the buffers would be printed twice */
+    assert_int_equal(pipe(verdict), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)dup2(verdict[1], VERDICT);
+        child(c);
+    }
+    assert_int_equal(close(verdict[1]), 0);
+    size_t length = 0;
+    for (ssize_t n = 1; n > 0; length += n > 0 ? (size_t)n : 0)
+        n = read(verdict[0], text + length, sizeof(text) - 1 - length);
+    assert_int_equal(close(verdict[0]), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
+        skip(); /* no IPv6, no MPTCP, or no terminals here */
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fail_msg("status 0x%x: %s", (unsigned int)status, text);
+}
+
+int main(void)
+{
+    static struct suite suite;
+
+    for (size_t i = 0; i < LENGTH(hands); i++)
+        suite_add(&suite, test_hand, &hands[i], "%s", hands[i].name);
+    return suite_run(&suite, "handover");
+}

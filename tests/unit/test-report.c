@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * What went wrong in others: cat and socat write their own error message into the client's stream;
+ * a file called "x\n<0>kernel: ..." wrote the next line of the log by itself; the exit status of
+ * the last client hid that of the one before. What is printed here is read back from descriptor 2.
+ */
+
+#include "kernel.h"
+#include "report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <syslog.h>
+#include <unistd.h>
+
+static struct {
+    int opened;
+    int lines;
+    int level;
+    char line[2048];
+} logged;
+
+void __wrap_openlog(const char *name, int options, int facility);
+void __wrap_openlog(const char *name, int options, int facility)
+{
+    assert_string_equal(name, "decant");
+    assert_int_equal(options & LOG_PERROR, 0); /* descriptor 2 is the client */
+    assert_int_equal(facility, LOG_DAEMON);
+    logged.opened++;
+}
+
+void __wrap_syslog(int level, const char *format, ...);
+void __wrap_syslog(int level, const char *format, ...)
+{
+    va_list arguments;
+
+    assert_string_equal(format, "%s"); /* a name with %n is no format */
+    va_start(arguments, format);
+    (void)vsnprintf(logged.line, sizeof(logged.line), format, arguments);
+    va_end(arguments);
+    logged.level = level;
+    logged.lines++;
+}
+
+/* Turns descriptor fd into a pipe (or whatever ends is) until release(), which returns the text. */
+struct capture {
+    int fd;
+    int saved;
+    int ends[2];
+    char text[4096];
+};
+
+static void capture(struct capture *c, int fd, bool with_socket)
+{
+    c->fd = fd;
+    c->saved = dup(fd);
+    assert_int_equal(with_socket ? socketpair(AF_UNIX, SOCK_STREAM, 0, c->ends) : pipe(c->ends), 0);
+    assert_int_equal(fcntl(c->ends[0], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(dup2(c->ends[1], fd), fd);
+}
+
+static const char *release(struct capture *c)
+{
+    ssize_t n = read(c->ends[0], c->text, sizeof(c->text) - 1);
+
+    c->text[n > 0 ? n : 0] = '\0';
+    assert_int_equal(dup2(c->saved, c->fd), c->fd);
+    assert_int_equal(close(c->saved) + close(c->ends[0]) + close(c->ends[1]), 0);
+    return c->text;
+}
+
+struct fake_end {
+    struct source source;
+    struct transfer_slot slot;
+    struct transfer t;
+};
+
+static void end_with(struct fake_end *e, enum transfer_event event)
+{
+    kernel_reset(&e->source, 1000);
+    transfer_slot_init(&e->slot, &e->source, kernel.now);
+    e->slot.offset = 1000;
+    e->slot.state = event == TRANSFER_DRAINED ? TRANSFER_DONE : TRANSFER_ABORTED;
+    e->t = (struct transfer){.slot = &e->slot, .source = &e->source, .fd = -1, .event = event};
+    e->t.acknowledged = 1000;
+    kernel.now += CLOCK_SECOND;
+}
+
+static const char *tell(
+    struct report *report, struct capture *c, const struct fake_end *e, const char *peer)
+{
+    capture(c, STDERR_FILENO, false);
+    report_transfer(report, &e->t, peer, kernel.now);
+    return release(c);
+}
+
+/* ---- one ending each ---- */
+
+struct ending {
+    enum transfer_event event;
+    const char *call;
+    int error;
+    const char *begins;
+    const char *ends;
+    int level;
+    int status;
+};
+
+static const struct ending endings[] = {
+    {TRANSFER_DRAINED, NULL, 0, "complete: ", "B/s", LOG_INFO, 0},
+    {TRANSFER_SHORT, NULL, 0, "file shrank: ", ": the file was truncated while it was sent",
+        LOG_WARNING, 65},
+    {TRANSFER_CHANGED, NULL, 0, "file changed: ", "allow it with --allow-changes", LOG_WARNING, 65},
+    {TRANSFER_UNREADABLE, "sendfile", EIO, "file unreadable: ", ": sendfile: Input/output error",
+        LOG_ERR, 74},
+    {TRANSFER_BROKEN, "setsockopt", ENOMEM, "failed: ", ": setsockopt: Cannot allocate memory",
+        LOG_ERR, 71},
+    {TRANSFER_LEFT, "recv", ECONNRESET, "client left: ", ": recv: Connection reset by peer",
+        LOG_NOTICE, 75},
+    {TRANSFER_STALLED, NULL, 0, "client stalled: ", ": it acknowledged nothing for a whole timeout",
+        LOG_NOTICE, 75},
+    {TRANSFER_STOPPED, NULL, 0, "stopped: ", ": a signal asked for it", LOG_NOTICE, 75},
+};
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text);
+
+    return n >= strlen(end) && strcmp(text + n - strlen(end), end) == 0;
+}
+
+static void test_ending(void **state)
+{
+    const struct ending *c = *state;
+    static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+
+    for (size_t i = 0; i < LENGTH(levels); i++) {
+        struct report report;
+        struct capture captured;
+        struct fake_end e;
+        char prefix[64];
+        char end[128];
+        end_with(&e, c->event);
+        e.t.call = c->call;
+        e.t.error = c->error;
+        report_open(&report, CHANNEL_JOURNAL, levels[i]);
+        const char *text = tell(&report, &captured, &e, "PEER");
+        assert_int_equal(report.status, c->status); /* whether it is printed or not */
+        if (c->level > levels[i]) {
+            assert_string_equal(text, "");
+            continue;
+        }
+        (void)snprintf(prefix, sizeof(prefix), "<%d>%sFILE to PEER: 1000 of 1000 bytes sent, ",
+            c->level, c->begins);
+        (void)snprintf(end, sizeof(end), "%s\n", c->ends);
+        if (strncmp(text, prefix, strlen(prefix)) != 0 || !ends_with(text, end))
+            fail_msg("'%s' is not '%s...%s'", text, prefix, end);
+        assert_null(strstr(text, "(null)"));
+        assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+    }
+}
+
+/* ---- the gravest ---- */
+
+/* Each against each, in both orders: 71, 74, 66, 65, 75, and then 0. */
+static void test_gravest(void **state)
+{
+    static const int order[] = {71, 74, 66, 65, 75, 0};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(order); i++)
+        for (size_t j = 0; j < LENGTH(order); j++) {
+            struct report report;
+            struct problem problem = {0};
+            report_open(&report, CHANNEL_STDERR, -1);
+            assert_int_equal(report.status, 0);
+            problem.status = order[i];
+            report_problem(&report, &problem);
+            assert_int_equal(report.status, order[i]);
+            problem.status = order[j];
+            report_problem(&report, &problem);
+            assert_int_equal(report.status, order[i < j ? i : j]);
+        }
+}
+
+/* What comes before any transfer stands above them. */
+static void test_other_statuses(void **state)
+{
+    static const int others[] = {EX_USAGE, EX_PROTOCOL};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(others); i++) {
+        struct report report;
+        struct problem problem = {.status = EX_OSERR};
+        report_open(&report, CHANNEL_STDERR, -1);
+        report_problem(&report, &problem);
+        problem.status = others[i];
+        report_problem(&report, &problem);
+        assert_int_equal(report.status, others[i]);
+        problem.status = EX_TEMPFAIL;
+        report_problem(&report, &problem);
+        assert_int_equal(report.status, others[i]);
+    }
+}
+
+/* ---- the line ---- */
+
+struct line {
+    const char *name;
+    off_t sent;
+    off_t promised;
+    off_t acknowledged;
+    int64_t ns;
+    const char *says;
+};
+
+static const struct line lines[] = {
+    {"nothing, in no time", 0, 0, 0, 0, "0 of 0 bytes sent, 0 acknowledged, in 0.000 s, 0 B/s"},
+    {"the end counted as a byte", 1000, 1000, 1001, CLOCK_SECOND,
+        "1000 of 1000 bytes sent, 1000 acknowledged, in 1.000 s, 1.0 kB/s"},
+    {"less acknowledged than sent", 900, 1000, 450, CLOCK_SECOND,
+        "900 of 1000 bytes sent, 450 acknowledged, in 1.000 s, 450 B/s"},
+    {"nothing acknowledged", 900, 1000, 0, CLOCK_SECOND,
+        "900 of 1000 bytes sent, 0 acknowledged, in 1.000 s, 0 B/s"},
+    {"a clock that stood still", 5, 5, 5, 0,
+        "5 of 5 bytes sent, 5 acknowledged, in 0.000 s, 0 B/s"},
+    {"a clock that went back", 5, 5, 5, -CLOCK_SECOND, "5 acknowledged, in -1.000 s, 0 B/s"},
+    {"999 B/s", 999, 999, 999, CLOCK_SECOND, " 999 B/s"},
+    {"999.4 B/s", 9994, 9994, 9994, 10 * CLOCK_SECOND, " 999 B/s"},
+    {"999.5 B/s", 9995, 9995, 9995, 10 * CLOCK_SECOND, " 1.0 kB/s"},
+    {"kilobytes", 123456, 123456, 123456, CLOCK_SECOND, " 123.5 kB/s"},
+    {"megabytes", 5000000, 5000000, 5000000, 2 * CLOCK_SECOND, " 2.5 MB/s"},
+    {"gigabytes", (off_t)5 << 30, (off_t)5 << 30, (off_t)5 << 30, CLOCK_SECOND,
+        "5368709120 of 5368709120 bytes sent, 5368709120 acknowledged, in 1.000 s, 5.4 GB/s"},
+    {"the largest file in a nanosecond", INT64_MAX, INT64_MAX, INT64_MAX, 1, " TB/s"},
+};
+
+static void test_line(void **state)
+{
+    const struct line *c = *state;
+    struct report report;
+    struct capture captured;
+    struct fake_end e;
+
+    end_with(&e, TRANSFER_DRAINED);
+    e.slot.offset = c->sent;
+    e.slot.end = c->promised;
+    e.t.acknowledged = c->acknowledged;
+    kernel.now = e.slot.started + c->ns;
+    report_open(&report, CHANNEL_STDERR, LOG_INFO);
+    const char *text = tell(&report, &captured, &e, "PEER");
+    if (!strstr(text, c->says))
+        fail_msg("'%s' does not say '%s'", text, c->says);
+    assert_int_equal(strncmp(text, "decant: complete: FILE to PEER: ", 32), 0);
+}
+
+/* Only the bytes of the promise count, wherever it begins. */
+static void test_line_of_a_part(void **state)
+{
+    struct report report;
+    struct capture captured;
+    struct fake_end e;
+
+    (void)state;
+    end_with(&e, TRANSFER_DRAINED);
+    e.slot.start = 5000;
+    e.slot.offset = 5100;
+    e.slot.end = 5100;
+    e.t.acknowledged = 101;
+    report_open(&report, CHANNEL_STDERR, LOG_INFO);
+    assert_non_null(strstr(tell(&report, &captured, &e, "PEER"), "100 of 100 bytes sent, 100 ack"));
+}
+
+static const char evil[] = "a\n<0>b\r\tc\033[2Jd\177e%s%n\xc3\xa4\x01";
+static const char tame[] = "a?<0>b??c?[2Jd?e%s%n\xc3\xa4?";
+
+/* One record, one line, whatever a file or a peer is called. */
+static void test_printable(void **state)
+{
+    static const enum channel channels[] = {CHANNEL_STDERR, CHANNEL_JOURNAL, CHANNEL_SYSLOG};
+    char expected[256];
+
+    (void)state;
+    (void)snprintf(expected, sizeof(expected), "complete: %s to %s: ", tame, tame);
+    for (size_t i = 0; i < LENGTH(channels); i++) {
+        struct report report;
+        struct capture captured;
+        struct fake_end e;
+        end_with(&e, TRANSFER_DRAINED);
+        (void)snprintf(e.source.name, sizeof(e.source.name), "%s", evil);
+        report_open(&report, channels[i], LOG_INFO);
+        const char *text = tell(&report, &captured, &e, evil);
+        if (channels[i] == CHANNEL_SYSLOG)
+            text = logged.line;
+        else
+            assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+        assert_non_null(strstr(text, expected));
+    }
+}
+
+/* A line that does not fit is cut, and is still one line. */
+static void test_long_line(void **state)
+{
+    struct report report;
+    struct capture captured;
+    struct fake_end e;
+    static char peer[2000];
+
+    (void)state;
+    memset(peer, 'p', sizeof(peer) - 1);
+    end_with(&e, TRANSFER_DRAINED);
+    report_open(&report, CHANNEL_STDERR, LOG_INFO);
+    const char *text = tell(&report, &captured, &e, peer);
+    assert_true(strlen(text) > 900 && strlen(text) < 1100);
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+}
+
+/* ---- where it goes ---- */
+
+static void test_channels(void **state)
+{
+    static const struct {
+        enum channel channel;
+        const char *printed;
+        int logged;
+    } cases[] = {
+        {CHANNEL_STDERR, "decant: WORDS\n", 0}, {CHANNEL_JOURNAL, "<3>WORDS\n", 0},
+        {CHANNEL_SYSLOG, "", 1}, /* the client is there: not a byte */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct problem problem;
+        struct report report;
+        struct capture captured;
+        memset(&logged, 0, sizeof(logged));
+        assert_int_equal(problem_set(&problem, EBADF, EX_OSERR, "%s", "WORDS"), -EBADF);
+        capture(&captured, STDERR_FILENO, false);
+        report_open(&report, cases[i].channel, LOG_ERR);
+        report_problem(&report, &problem);
+        const char *text = release(&captured);
+        assert_string_equal(text, cases[i].printed);
+        assert_int_equal(logged.lines, cases[i].logged);
+        assert_int_equal(logged.opened, cases[i].logged);
+        if (cases[i].logged) {
+            assert_int_equal(logged.level, LOG_ERR);
+            assert_string_equal(logged.line, "WORDS");
+        }
+        assert_int_equal(report.status, EX_OSERR);
+    }
+}
+
+/* Where the words cannot be written there is nobody left to tell: the status still counts. */
+static void test_full_stderr(void **state)
+{
+    struct problem problem = {.status = EX_NOINPUT, .text = "WORDS"};
+    struct report report;
+    int saved = dup(STDERR_FILENO);
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+    (void)state;
+    report_open(&report, CHANNEL_STDERR, LOG_DEBUG);
+    assert_int_equal(dup2(full, STDERR_FILENO), STDERR_FILENO);
+    report_problem(&report, &problem);
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    assert_int_equal(close(saved) + close(full), 0);
+    assert_int_equal(report.status, EX_NOINPUT);
+}
+
+/* --help under inetd must not be what the client takes for the file. */
+static void test_text_not_on_a_socket(void **state)
+{
+    struct capture captured;
+
+    (void)state;
+    (void)fflush(stdout);
+    capture(&captured, STDOUT_FILENO, true);
+    report_text("HELP 100 % %s\n");
+    assert_string_equal(release(&captured), "");
+    capture(&captured, STDOUT_FILENO, false);
+    report_text("HELP 100 % %s\n");
+    assert_string_equal(release(&captured), "HELP 100 % %s\n");
+}
+
+static void test_text_without_stdout(void **state)
+{
+    int saved = dup(STDOUT_FILENO);
+
+    (void)state;
+    (void)fflush(stdout);
+    assert_int_equal(close(STDOUT_FILENO), 0);
+    report_text("HELP\n");
+    assert_int_equal(dup2(saved, STDOUT_FILENO), STDOUT_FILENO);
+    assert_int_equal(close(saved), 0);
+}
+
+/* ---- problems ---- */
+
+static void test_problem_is_cut(void **state)
+{
+    static char text[5000];
+    struct problem problem;
+
+    (void)state;
+    memset(text, 'x', sizeof(text) - 1);
+    assert_int_equal(problem_set(&problem, ENOENT, EX_NOINPUT, "%s", text), -ENOENT);
+    assert_int_equal(strlen(problem.text), sizeof(problem.text) - 1);
+    assert_int_equal(problem.status, EX_NOINPUT);
+}
+
+static void test_problem_of_a_call(void **state)
+{
+    struct problem problem;
+
+    (void)state;
+    errno = EMFILE;
+    assert_int_equal(problem_call(&problem, "signalfd"), -EMFILE);
+    assert_int_equal(problem.status, EX_OSERR);
+    assert_string_equal(problem.text, "signalfd: Too many open files");
+}
+
+int main(void)
+{
+    static const char *const names[] = {
+        "complete", "shrank", "changed", "unreadable", "failed", "left", "stalled", "stopped"};
+    static struct suite suite;
+
+    for (size_t i = 0; i < LENGTH(endings); i++)
+        suite_add(&suite, test_ending, &endings[i], "ending: %s, at each log level", names[i]);
+    suite_add(&suite, test_gravest, NULL, "status: the gravest, in any order");
+    suite_add(&suite, test_other_statuses, NULL, "status: 64 and 76 stand above");
+    for (size_t i = 0; i < LENGTH(lines); i++)
+        suite_add(&suite, test_line, &lines[i], "line: %s", lines[i].name);
+    suite_add(&suite, test_line_of_a_part, NULL, "line: of a part of a file");
+    suite_add(&suite, test_printable, NULL, "line: no name forges a second one");
+    suite_add(&suite, test_long_line, NULL, "line: too long");
+    suite_add(&suite, test_channels, NULL, "channel: stderr, journal, syslog");
+    suite_add(&suite, test_full_stderr, NULL, "channel: stderr takes nothing");
+    suite_add(&suite, test_text_not_on_a_socket, NULL, "text: never on a socket");
+    suite_add(&suite, test_text_without_stdout, NULL, "text: stdout is closed");
+    suite_add(&suite, test_problem_is_cut, NULL, "problem: cut to fit");
+    suite_add(&suite, test_problem_of_a_call, NULL, "problem: of a call");
+    return suite_run(&suite, "report");
+}
