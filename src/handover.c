@@ -24,8 +24,7 @@
 #endif
 
 #define HOW_TO_START                                                                               \
-    "decant is started by systemd, inetd, xinetd or tcpserver with a connected stream "            \
-    "socket; "                                                                                     \
+    "decant is started by systemd, inetd, xinetd or tcpserver with a connected stream socket; "    \
     "to try it: systemd-socket-activate --accept -l 7070 decant FILE"
 
 /* What a descriptor is. The words of anything but the first two end up in an error. */
@@ -56,8 +55,7 @@ static enum nature judge_socket(int fd, enum socket_kind *kind, const char **wha
         return UNUSABLE;
     }
     if (socket_option(fd, SO_ACCEPTCONN) == 1) {
-        *what = "a listening socket, and a connected one is needed (in the unit: "
-                "Accept=yes; "
+        *what = "a listening socket, and a connected one is needed (in the unit: Accept=yes; "
                 "in inetd.conf: nowait; for systemd-socket-activate: --accept)";
         return UNUSABLE;
     }
@@ -209,8 +207,7 @@ static int add_file(struct handover *handover, int fd, struct problem *problem)
 {
     if (handover->file_fd >= 0 && !handover->file_is_stdin)
         return problem_set(problem, EINVAL, EX_PROTOCOL,
-            "descriptors %d and %d are both regular files; hand over one (in the unit: "
-            "one OpenFile=)",
+            "descriptors %d and %d are both regular files; hand over one (one OpenFile=)",
             handover->file_fd, fd);
     handover->file_fd = fd;
     handover->file_is_stdin = fd == STDIN_FILENO;

@@ -165,9 +165,8 @@ static int check_rate(const struct options *options, struct problem *problem)
         if (timeouts[i] > 0 && seconds < least)
             return problem_set(problem, EINVAL, EX_USAGE,
                 "--rate: %" PRId64 " bytes a second are too slow for --%s-timeout, %.3g s here, "
-                "since a peer acknowledges in steps of up to 64 KiB; "
-                "allow %.0f bytes a second or more, or give --%s-timeout=%.0f or "
-                "more",
+                "since a peer acknowledges in steps of up to 64 KiB; allow %.0f bytes a second "
+                "or more, or give --%s-timeout=%.0f or more",
                 options->rate, names[i], seconds, (double)RATE_STEPS / seconds + 1, names[i],
                 least + 1);
     }
@@ -208,11 +207,10 @@ static int refuse_word(int c, char **argv, struct problem *problem)
     if (row)
         return problem_set(problem, EINVAL, EX_USAGE, "--%s takes no value", row->name);
     if (optopt != 0)
-        return problem_set(problem, EINVAL, EX_USAGE,
-            "'-%c' is no option of decant; decant --help lists them", optopt);
+        return problem_set(
+            problem, EINVAL, EX_USAGE, "'-%c' is no option of decant; see decant --help", optopt);
     return problem_set(problem, EINVAL, EX_USAGE,
-        "'%s' is no option of decant, or the beginning of several; decant --help lists "
-        "them",
+        "'%s' is no option of decant, or the beginning of several; see decant --help",
         argv[optind - 1]);
 }
 
@@ -266,9 +264,9 @@ void options_help(char *text, unsigned long size)
     text[0] = '\0';
     if (!stream)
         return;
-    (void)fprintf(stream, "Usage: decant [OPTION...] FILE\n"
-                          "Send FILE to each client whose connection a supervisor hands over: "
-                          "complete, or reset.\n\n");
+    (void)fprintf(stream,
+        "Usage: decant [OPTION...] FILE\n"
+        "Send FILE to each client that a supervisor hands over: complete, or reset.\n\n");
     for (size_t i = 0; i < ROWS; i++) {
         char name[40];
         (void)snprintf(name, sizeof(name), "%s%s%s", rows[i].name, rows[i].argument ? "=" : "",

@@ -54,8 +54,7 @@ static int pace_all(const struct handover *handover, int64_t rate, struct proble
         int r = transfer_pace(connection->fd, connection->kind, rate);
         if (r < 0)
             return problem_set(problem, -r, EX_USAGE,
-                "--rate: the socket to %s cannot be paced (%s); only plain TCP "
-                "can: "
+                "--rate: the socket to %s cannot be paced (%s), only plain TCP can; "
                 "leave --rate out, or listen with TCP",
                 connection->peer, strerror(-r));
     }

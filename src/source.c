@@ -72,9 +72,8 @@ static int check_size(const struct source *source, struct problem *problem)
     if (n == 0 || fstat(source->fd, &now) < 0 || now.st_size > source->size)
         return 0;
     return problem_set(problem, EINVAL, EX_NOINPUT,
-        "'%s' holds more than the %jd bytes that it gives as its size, as files of /proc "
-        "do; "
-        "serve a copy of it",
+        "'%s' holds more than the %jd bytes that it gives as its size, "
+        "as files of /proc do; serve a copy of it",
         source->name, (intmax_t)source->size);
 }
 
@@ -90,8 +89,8 @@ static int set_range(struct source *source, const struct options *options, struc
         return 0;
     if (options->length > source->size - source->start)
         return problem_set(problem, EINVAL, EX_USAGE,
-            "--length: %" PRId64 " from offset %" PRId64
-            " is beyond the end of '%s', whose size is %jd bytes",
+            "--length: %" PRId64 " from offset %" PRId64 " is beyond the end of '%s', "
+            "whose size is %jd bytes",
             options->length, options->offset, source->name, (intmax_t)source->size);
     source->end = source->start + (off_t)options->length;
     return 0;
@@ -135,8 +134,7 @@ int source_open(
         r = adopt_descriptor(source, handed_fd, problem);
         if (r == 0 && options->file)
             r = problem_set(problem, EINVAL, EX_USAGE,
-                "FILE is given ('%s') and %s is handed over; leave one of the two "
-                "out",
+                "FILE is given ('%s') and %s is handed over; leave one of the two out",
                 options->file, source->name);
     } else if (options->file) {
         (void)snprintf(source->name, sizeof(source->name), "%s", options->file);
