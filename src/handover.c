@@ -17,7 +17,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
+#define FIRST_FD    3    /* SD_LISTEN_FDS_START */
+#define MOST_STRAYS 4096 /* more is no number of clients, but an accident */
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -59,10 +60,13 @@ static enum nature judge_socket(int fd, enum socket_kind *kind, const char **wha
                 "in inetd.conf: nowait; for systemd-socket-activate: --accept)";
         return UNUSABLE;
     }
+    *what = "a socket that is neither TCP, MPTCP, UNIX nor vsock";
     switch (socket_option(fd, SO_DOMAIN)) {
     case AF_INET:
     case AF_INET6:
         *kind = socket_option(fd, SO_PROTOCOL) == IPPROTO_MPTCP ? SOCKET_MPTCP : SOCKET_TCP;
+        if (*kind == SOCKET_TCP && socket_option(fd, SO_PROTOCOL) != IPPROTO_TCP)
+            return UNUSABLE; /* SCTP, SMC */
         break;
     case AF_UNIX:
         *kind = SOCKET_UNIX;
@@ -71,7 +75,6 @@ static enum nature judge_socket(int fd, enum socket_kind *kind, const char **wha
         *kind = SOCKET_VSOCK;
         break;
     default:
-        *what = "a socket that is neither TCP, MPTCP, UNIX nor vsock";
         return UNUSABLE;
     }
     *what = "a stream socket without a client";
@@ -200,12 +203,17 @@ static int add_connection(
     int r = transfer_arm(fd, kind);
     if (r < 0)
         return problem_set(problem, -r, EX_OSERR, "setsockopt: %s", strerror(-r));
+    if (kind <= SOCKET_MPTCP && transfer_bytes_before(fd) > 0)
+        return problem_set(problem, EALREADY, EX_PROTOCOL,
+            "something was sent to %s before decant was started, so that it could not get the file "
+            "as it is; leave out Restart= and banners, and see what else writes to descriptor %d",
+            connection->peer, fd);
     return 0;
 }
 
 static int add_file(struct handover *handover, int fd, struct problem *problem)
 {
-    if (handover->file_fd >= 0 && !handover->file_is_stdin)
+    if (handover->file_fd >= 0)
         return problem_set(problem, EINVAL, EX_PROTOCOL,
             "descriptors %d and %d are both regular files; hand over one (one OpenFile=)",
             handover->file_fd, fd);
@@ -240,27 +248,30 @@ static bool listen_fds_are_ours(void)
     return meant && strcmp(meant, own) == 0;
 }
 
-static void reset_if_client(int fd)
+static void reset_if_client(int fd, bool any_kind)
 {
     enum socket_kind kind;
     const char *what;
 
-    if (judge(fd, &kind, &what) == CONNECTED)
+    if (judge(fd, &kind, &what) == CONNECTED && (any_kind || kind <= SOCKET_MPTCP))
         transfer_abort(fd, kind);
 }
 
 /*
  * The hand-over has failed, and yet there may be clients in it: reset them, so that none takes our
- * exit for the end of an empty file. n descriptors from 3 on were handed over; where that number
- * makes no sense it is 0 or less, and all up to the first gap count, since systemd leaves none.
+ * exit for the end of an empty file. count is LISTEN_FDS, or NULL without it; also one that was
+ * meant for another process, such as a shell that started us. Where it makes no sense, all up to
+ * the first gap count. On 1 and 2 a UNIX socket is the journal's.
  */
-static void reset_strays(bool from_systemd, int n)
+static void reset_strays(const char *count)
 {
-    reset_if_client(STDIN_FILENO);
-    if (!from_systemd)
-        return;
-    for (int fd = FIRST_FD; n > 0 ? fd < FIRST_FD + n : fcntl(fd, F_GETFD) >= 0; fd++)
-        reset_if_client(fd);
+    long n = count ? strtol(count, NULL, 10) : 0;
+    bool known = n > 0 && n <= MOST_STRAYS;
+
+    for (int fd = 0; fd < FIRST_FD; fd++)
+        reset_if_client(fd, fd == STDIN_FILENO);
+    for (int fd = FIRST_FD; count && (known ? fd < FIRST_FD + n : fcntl(fd, F_GETFD) >= 0); fd++)
+        reset_if_client(fd, true);
 }
 
 static int refuse_listen_fds(int error, const char *count, struct problem *problem)
@@ -295,16 +306,12 @@ static int add_stdin(struct handover *handover, struct problem *problem)
     return 0;
 }
 
-/* The number from 3 on lands in *ret_n, after a failure as well. */
-static int take_listen_fds(struct handover *handover, int *ret_n, struct problem *problem)
+static int take_listen_fds(struct handover *handover, const char *count, struct problem *problem)
 {
-    const char *text = getenv("LISTEN_FDS");
-    char count[48]; /* systemd_listen_fds() takes it out of the environment */
     struct problem ignored;
     int r = 0;
 
-    (void)snprintf(count, sizeof(count), "%s", text ? text : "missing");
-    int n = *ret_n = systemd_listen_fds();
+    int n = systemd_listen_fds();
     if (n <= 0)
         return refuse_listen_fds(n < 0 ? -n : EINVAL, count, problem);
     handover->connections = calloc((size_t)n, sizeof(*handover->connections));
@@ -333,24 +340,22 @@ static int take_stdin(struct handover *handover, struct problem *problem)
 }
 
 /*
- * systemd says which stream its journal reads: JOURNAL_STREAM=DEVICE:INODE, systemd.exec(5). Under
- * inetd the descriptors 0, 1 and 2 are one socket: whatever it is, a client may be behind it.
+ * systemd says which stream its journal reads: JOURNAL_STREAM=DEVICE:INODE, systemd.exec(5). Behind
+ * any other socket may be a client, whether it is one of ours or not.
  */
 static enum channel find_channel(const struct handover *handover)
 {
     struct stat status;
-    struct stat input;
     char stream[64];
     const char *journal = getenv("JOURNAL_STREAM");
 
     if (fstat(STDERR_FILENO, &status) < 0 || find_same(handover, STDERR_FILENO))
         return CHANNEL_SYSLOG;
-    if (S_ISSOCK(status.st_mode) && fstat(STDIN_FILENO, &input) == 0 &&
-        input.st_dev == status.st_dev && input.st_ino == status.st_ino)
-        return CHANNEL_SYSLOG;
     (void)snprintf(
         stream, sizeof(stream), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
-    return journal && strcmp(journal, stream) == 0 ? CHANNEL_JOURNAL : CHANNEL_STDERR;
+    if (journal && strcmp(journal, stream) == 0)
+        return CHANNEL_JOURNAL;
+    return S_ISSOCK(status.st_mode) ? CHANNEL_SYSLOG : CHANNEL_STDERR;
 }
 
 /*
@@ -385,11 +390,14 @@ int handover_take(struct handover *handover, struct problem *problem)
 {
     static const char *const understood[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
         "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT"};
-    bool ours = listen_fds_are_ours();
-    int n = 0;
+    const char *text = getenv("LISTEN_FDS");
+    char copy[48]; /* libsystemd takes it out of the environment */
+    const char *count = text || getenv("LISTEN_PID") ? copy : NULL;
 
     *handover = (struct handover){.file_fd = -1};
-    int r = ours ? take_listen_fds(handover, &n, problem) : take_stdin(handover, problem);
+    (void)snprintf(copy, sizeof(copy), "%s", text ? text : "");
+    int r = listen_fds_are_ours() ? take_listen_fds(handover, count, problem)
+                                  : take_stdin(handover, problem);
     handover->channel = find_channel(handover);
     if (r == 0)
         r = tidy_stdio(handover, problem);
@@ -397,7 +405,7 @@ int handover_take(struct handover *handover, struct problem *problem)
         (void)unsetenv(understood[i]);
     if (r < 0) {
         handover_end(handover);
-        reset_strays(ours, n);
+        reset_strays(count);
     }
     return r;
 }

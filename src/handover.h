@@ -11,7 +11,7 @@
 enum channel {
     CHANNEL_STDERR,  /* descriptor 2 is a terminal, a file or a pipe */
     CHANNEL_JOURNAL, /* descriptor 2 is read by systemd-journald, which takes <6> prefixes */
-    CHANNEL_SYSLOG,  /* descriptor 2 is closed, or is the client itself (inetd) */
+    CHANNEL_SYSLOG,  /* descriptor 2 is closed, or a socket: under inetd the client itself */
 };
 
 /* One connected stream socket. */

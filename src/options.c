@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "options.h"
 
+#include "clock.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -10,8 +12,6 @@
 #include <string.h>
 #include <sysexits.h>
 #include <syslog.h>
-
-#define SECOND INT64_C(1000000000)
 
 /*
  * The peer's kernel acknowledges a slow stream in steps of up to 64 KiB, and a rate must bring two
@@ -51,7 +51,7 @@ static const struct row rows[] = {
 
 struct unit {
     const char *name;
-    int64_t factor;
+    int64_t value; /* a factor, or a level */
 };
 
 static const struct unit size_units[] = {
@@ -64,11 +64,11 @@ static const struct unit size_units[] = {
 };
 
 static const struct unit time_units[] = {
-    {"", SECOND},
-    {"s", SECOND},
-    {"ms", SECOND / 1000},
-    {"min", 60 * SECOND},
-    {"h", 3600 * SECOND},
+    {"", CLOCK_SECOND},
+    {"s", CLOCK_SECOND},
+    {"ms", CLOCK_SECOND / 1000},
+    {"min", 60 * CLOCK_SECOND},
+    {"h", 3600 * CLOCK_SECOND},
     {NULL, 0},
 };
 
@@ -102,7 +102,7 @@ static int parse_number(const char *text, const struct unit *units, int64_t *ret
     if (!unit)
         return -EINVAL;
     int64_t value;
-    if (__builtin_mul_overflow(number, unit->factor, &value))
+    if (__builtin_mul_overflow(number, unit->value, &value))
         return -ERANGE;
     *ret = value;
     return 0;
@@ -137,7 +137,7 @@ static int apply(
         level = find_unit(levels, value);
         r = level ? 0 : -EINVAL;
         if (level)
-            *(int *)field = (int)level->factor;
+            *(int *)field = (int)level->value;
         break;
     case FLAG:
         *(bool *)field = true;
@@ -153,24 +153,23 @@ static int apply(
     return 0;
 }
 
-/* A rate that the timeouts cannot bear would turn every transfer into a stall: better said now. */
+/* A rate that the shorter timeout cannot bear would make every transfer a stall: better said now.
+ */
 static int check_rate(const struct options *options, struct problem *problem)
 {
-    const int64_t timeouts[] = {options->stall_timeout, options->drain_timeout};
-    const char *const names[] = {"stall", "drain"};
+    int64_t stall = options->stall_timeout > 0 ? options->stall_timeout : CLOCK_NEVER;
+    int64_t drain = options->drain_timeout > 0 ? options->drain_timeout : CLOCK_NEVER;
+    const char *name = drain < stall ? "drain" : "stall";
+    double seconds = (double)(drain < stall ? drain : stall) / CLOCK_SECOND;
 
-    for (int i = 0; i < 2 && options->rate > 0; i++) {
-        double seconds = (double)timeouts[i] / SECOND;
-        double least = (double)RATE_STEPS / (double)options->rate;
-        if (timeouts[i] > 0 && seconds < least)
-            return problem_set(problem, EINVAL, EX_USAGE,
-                "--rate: %" PRId64 " bytes a second are too slow for --%s-timeout, %.3g s here, "
-                "since a peer acknowledges in steps of up to 64 KiB; allow %.0f bytes a second "
-                "or more, or give --%s-timeout=%.0f or more",
-                options->rate, names[i], seconds, (double)RATE_STEPS / seconds + 1, names[i],
-                least + 1);
-    }
-    return 0;
+    if (options->rate == 0 || (double)options->rate * seconds >= (double)RATE_STEPS)
+        return 0;
+    return problem_set(problem, EINVAL, EX_USAGE,
+        "--rate: %" PRId64 " bytes a second are too slow for --%s-timeout, %.3g s here, "
+        "since a peer acknowledges in steps of up to 64 KiB; "
+        "allow %.0f bytes a second or more, or give --%s-timeout=%.0f or more",
+        options->rate, name, seconds, (double)RATE_STEPS / seconds + 1, name,
+        (double)RATE_STEPS / (double)options->rate + 1);
 }
 
 /* What getopt_long(3) needs of the table: the short letters and the long names. */
@@ -237,8 +236,8 @@ int options_parse(struct options *options, int argc, char **argv, struct problem
 {
     *options = (struct options){
         .length = OPTIONS_TO_THE_END,
-        .stall_timeout = 60 * SECOND,
-        .drain_timeout = 10 * SECOND,
+        .stall_timeout = 60 * CLOCK_SECOND,
+        .drain_timeout = 10 * CLOCK_SECOND,
         .log_level = LOG_INFO,
     };
     int r = parse_words(options, argc, argv, problem);
@@ -257,7 +256,7 @@ int options_parse(struct options *options, int argc, char **argv, struct problem
     return check_rate(options, problem);
 }
 
-void options_help(char *text, unsigned long size)
+void options_help(char *text, size_t size)
 {
     FILE *stream = fmemopen(text, size, "w");
 

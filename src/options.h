@@ -4,6 +4,7 @@
 #include "problem.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What the command line asks for. Written by options.c, read by everybody else. */
@@ -31,4 +32,4 @@ int options_parse(struct options *options, int argc, char **argv, struct problem
     __attribute__((nonnull, warn_unused_result));
 
 /* The text of --help into text, always terminated; size is in bytes, and 4096 are enough. */
-void options_help(char *text, unsigned long size) __attribute__((nonnull));
+void options_help(char *text, size_t size) __attribute__((nonnull));

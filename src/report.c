@@ -71,7 +71,8 @@ static const struct ending {
     int status;
 } endings[TRANSFER_EVENTS] = {
     [TRANSFER_DRAINED] = {"complete", "", LOG_INFO, EX_OK},
-    [TRANSFER_SHORT] = {"file shrank", ": the file was truncated while it was sent", LOG_WARNING,
+    [TRANSFER_SHORT] = {"file shrank",
+        ": it was truncated while it was sent, or never was as long as its size", LOG_WARNING,
         EX_DATAERR},
     [TRANSFER_CHANGED] = {"file changed",
         ": the file was written to while it was sent; "

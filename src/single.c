@@ -13,6 +13,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+/* How long to wait, in ms, when the kernel has no memory for poll(2). */
+#define PAUSE 10
+
 /* One connection at work. */
 struct job {
     struct transfer transfer;
@@ -106,13 +109,19 @@ static void step_due(struct single *single)
     }
 }
 
-static void stop_all(struct single *single)
+/* On a signal, or, with the errno of poll(2), because there is no way to go on. */
+static void stop_all(struct single *single, int error)
 {
-    for (size_t i = 0; i < single->n_jobs; i++)
-        if (!transfer_ended(&single->jobs[i].transfer)) {
-            transfer_stop(&single->jobs[i].transfer);
-            settle_job(single, i);
-        }
+    for (size_t i = 0; i < single->n_jobs; i++) {
+        struct transfer *transfer = &single->jobs[i].transfer;
+        if (transfer_ended(transfer))
+            continue;
+        if (error)
+            transfer_break(transfer, "poll", error);
+        else
+            transfer_stop(transfer);
+        settle_job(single, i);
+    }
 }
 
 /* Sending is tried before it is waited for: a fresh socket has room, and most files fit. */
@@ -133,22 +142,22 @@ static void start_all(struct single *single, struct handover *handover, const st
     }
 }
 
-static int loop(struct single *single, struct problem *problem)
+static void loop(struct single *single)
 {
-    const struct pollfd *signals = &single->polls[single->n_jobs];
-    int r = 0;
+    struct pollfd *signals = &single->polls[single->n_jobs];
 
     step_due(single);
     while (single->n_running > 0) {
         int n = poll(single->polls, single->n_jobs + 1, poll_timeout(single, clock_now()));
-        if (n < 0 && errno != EINTR && errno != ENOMEM && errno != EAGAIN)
-            r = problem_call(problem, "poll"); /* EINVAL: RLIMIT_NOFILE has been lowered below us */
-        if (r < 0 || (n > 0 && signals->revents))
-            stop_all(single);
+        if (n < 0 && (errno == ENOMEM || errno == EAGAIN))
+            n = poll(signals, 1, PAUSE); /* a single descriptor needs no memory */
+        if (n < 0 && errno != EINTR)
+            stop_all(single, errno); /* EINVAL: RLIMIT_NOFILE was lowered below us */
+        else if (n > 0 && signals->revents)
+            stop_all(single, 0);
         else
             step_due(single);
     }
-    return r;
 }
 
 int single_run(struct handover *handover, const struct source *source,
@@ -169,7 +178,7 @@ int single_run(struct handover *handover, const struct source *source,
     if (single.jobs && single.polls) {
         single.polls[n] = (struct pollfd){.fd = signals, .events = POLLIN};
         start_all(&single, handover, source, &limits);
-        r = loop(&single, problem);
+        loop(&single);
     } else {
         r = problem_set(problem, ENOMEM, EX_OSERR, "out of memory for %zu connections", n);
     }

@@ -12,6 +12,21 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+/* Not every failure to open is the file's. */
+static int status_of_open(int error)
+{
+    switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return EX_OSERR;
+    case EIO:
+        return EX_IOERR;
+    default:
+        return EX_NOINPUT;
+    }
+}
+
 /*
  * O_NONBLOCK, so that a FIFO without a writer does not hold us; O_NOCTTY, so that a terminal is not
  * adopted. Both are then refused, since they are not regular. Symbolic links are followed: where
@@ -24,12 +39,13 @@ static int open_path(struct source *source, const char *path, struct problem *pr
         return 0;
 
     int error = errno;
-    const char *mend = error == ENOENT || error == ENOTDIR ? "create it, or correct the path"
+    const char *mend = error == ENOENT || error == ENOTDIR ? "; create it, or correct the path"
                        : error == EACCES || error == EPERM
-                           ? "let this user read it, and enter its directories"
-                           : "name a regular file";
-    return problem_set(problem, error, EX_NOINPUT, "cannot open '%s' as user %ju: %s; %s", path,
-        (uintmax_t)geteuid(), strerror(error), mend);
+                           ? "; let this user read it, and enter its directories"
+                       : error == ENXIO || error == ELOOP ? "; name a regular file"
+                                                          : "";
+    return problem_set(problem, error, status_of_open(error), "cannot open '%s' as user %ju: %s%s",
+        path, (uintmax_t)geteuid(), strerror(error), mend);
 }
 
 /* OpenFile= and StandardInput=file: hand over what the unit says, which may not be readable. */

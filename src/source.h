@@ -27,9 +27,8 @@ struct source {
 /*
  * Opens options->file, or takes handed_fd, an open descriptor of a regular file, when that is not
  * -1; the source owns it from then on. Returns 0, or a negative errno with *problem filled in:
- * EX_NOINPUT for a file that is missing, unreadable, not regular, or not as long as it says (a file
- * of /proc, fact of proc(5)); EX_USAGE for an offset or a length beyond its end, and for a FILE
- * beside a handed-over one.
+ * EX_NOINPUT for a file that is missing, unreadable, not regular, or longer than it says, proc(5);
+ * EX_USAGE for an offset or a length beyond its end, and for a FILE beside a handed-over one.
  */
 int source_open(struct source *source, const struct options *options, int handed_fd,
     struct problem *problem) __attribute__((nonnull, warn_unused_result));

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -21,6 +22,20 @@
 
 /* The longest wait, in ms, for the last acknowledgement, which raises no event of its own. */
 #define RECHECK_MOST 64
+
+/* The beginning of the kernel's struct tcp_info, of which each libc's own lacks another part. */
+struct tcp_facts {
+    uint8_t state; /* TCP_SYN_RECV, TCP_LAST_ACK ... */
+    uint8_t not_needed[119];
+    uint64_t bytes_acked;
+    uint8_t not_needed_either[16];
+    uint32_t notsent_bytes;
+    uint32_t min_rtt;
+    uint32_t data_segs_in;
+    uint32_t data_segs_out; /* since Linux 4.6 */
+};
+
+_Static_assert(offsetof(struct tcp_facts, data_segs_out) == 156, "not the layout of tcp_info");
 
 static bool resets(enum socket_kind kind)
 {
@@ -55,11 +70,34 @@ int transfer_pace(int fd, enum socket_kind kind, int64_t rate)
     return setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &pace, sizeof(pace)) < 0 ? -errno : 0;
 }
 
+/* All zero where the kernel has nothing to say. */
+static struct tcp_facts get_facts(int fd)
+{
+    struct tcp_facts facts = {0};
+    socklen_t size = sizeof(facts);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &facts, &size) < 0 || size < sizeof(facts))
+        return (struct tcp_facts){0};
+    return facts;
+}
+
+uint64_t transfer_bytes_before(int fd)
+{
+    struct tcp_facts facts = get_facts(fd);
+
+    /* A segment has a byte at least; how many exactly is all the same. */
+    return facts.bytes_acked + facts.notsent_bytes + facts.data_segs_out;
+}
+
 void transfer_abort(int fd, enum socket_kind kind)
 {
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    struct tcp_facts facts = kind == SOCKET_TCP ? get_facts(fd) : (struct tcp_facts){0};
 
-    if (resets(kind)) {
+    if (facts.state == TCP_LAST_ACK && facts.notsent_bytes == 0) {
+        /* Both ends are sent: connect(2) would forget the tail without a word to the client. */
+        (void)set_linger(fd, false);
+    } else if (resets(kind)) {
         /* Armed again, in case that connect(2) fails and close(2) must do it. */
         (void)set_linger(fd, true);
         (void)connect(fd, &nobody, sizeof(nobody)); /* tcp_disconnect() in the kernel: RST */
@@ -74,7 +112,8 @@ static enum transfer_state next_state(enum transfer_state state, enum transfer_e
 #define ROW(state, event, next, sees) [TRANSFER_##state][TRANSFER_##event] = TRANSFER_##next,
     static const uint8_t table[TRANSFER_DONE][TRANSFER_EVENTS] = {TRANSFER_TABLE(ROW)};
 #undef ROW
-    return table[state][event];
+    enum transfer_state next = table[state][event];
+    return next == TRANSFER_NOWHERE ? TRANSFER_ABORTED : next; /* a bug is no reason to hang */
 }
 
 /*
@@ -85,7 +124,12 @@ static off_t outstanding(const struct transfer *t)
 {
     int bytes;
 
-    return ioctl(t->fd, OUTQ, &bytes) < 0 ? -1 : bytes;
+    if (ioctl(t->fd, OUTQ, &bytes) < 0)
+        return -1;
+    /* TCP Fast Open: before the handshake has ended it says 0, whatever was queued. */
+    if (bytes == 0 && t->kind == SOCKET_TCP && get_facts(t->fd).state == TCP_SYN_RECV)
+        return t->slot->offset - t->slot->start + t->end_sent;
+    return bytes;
 }
 
 /*
@@ -149,10 +193,19 @@ static enum transfer_event blame_socket(int error)
     }
 }
 
-/* The same for sendfile(2), which also reads the file. Sockets never say EIO, files never EPIPE. */
-static enum transfer_event blame_sendfile(int error)
+/*
+ * The same for sendfile(2), which also reads the file. Files never say EPIPE or ECONNRESET, but
+ * those of a network or in user space may say all the rest, while the connection is as it was.
+ */
+static enum transfer_event blame_sendfile(int fd, int error)
 {
+    struct sockaddr peer;
+    socklen_t size = sizeof(peer);
+
     switch (error) {
+    case EPIPE:
+    case ECONNRESET:
+        return TRANSFER_LEFT;
     case EIO:
     case EINVAL: /* the file system has no splice_read: sendfile(2) cannot read from it */
     case EACCES:
@@ -165,8 +218,12 @@ static enum transfer_event blame_sendfile(int error)
     case ENOKEY: /* fscrypt: the key is gone */
         return TRANSFER_UNREADABLE;
     default:
-        return blame_socket(error);
+        break;
     }
+    enum transfer_event event = blame_socket(error);
+    if (event == TRANSFER_LEFT && getpeername(fd, &peer, &size) == 0)
+        return TRANSFER_UNREADABLE;
+    return event;
 }
 
 /* -ESTALE and -ENODATA are source_check()'s own words, anything else is an errno of fstat(2). */
@@ -277,6 +334,7 @@ static void finish(struct transfer *t, enum transfer_event event, int64_t now)
 static void send_turn(struct transfer *t, int64_t now)
 {
     struct transfer_slot *slot = t->slot;
+    off_t turn_start = slot->offset;
     off_t turn_end =
         slot->end - slot->offset > TRANSFER_TURN ? slot->offset + TRANSFER_TURN : slot->end;
 
@@ -291,11 +349,12 @@ static void send_turn(struct transfer *t, int64_t now)
         }
         if (errno == EAGAIN) {
             t->held = true;
+            t->futile = slot->offset == turn_start;
             move(t, TRANSFER_FULL);
             return;
         }
         int error = errno;
-        fail(t, blame_sendfile(error), "sendfile", error);
+        fail(t, blame_sendfile(t->fd, error), "sendfile", error);
         return;
     }
     if (slot->offset < slot->end) {
@@ -345,7 +404,7 @@ static void look_for_stall(struct transfer *t, off_t left, int64_t now)
 
     if (note_progress(t, left)) {
         t->quiet = 0;
-        t->event = TRANSFER_PROGRESS;
+        move(t, TRANSFER_PROGRESS);
     } else if (now < t->next_look) {
         return;
     } else if (++t->quiet >= TRANSFER_LOOKS) {
@@ -380,11 +439,10 @@ static void plan(struct transfer *t, int64_t now)
 {
     t->wants = t->peer_ended ? 0 : POLLIN;
     t->wake = t->next_look;
-    if (t->slot->state == TRANSFER_SENDING) {
+    bool sending = t->slot->state == TRANSFER_SENDING;
+    if (sending && !t->futile)
         t->wants |= POLLOUT;
-        return;
-    }
-    if (t->checked)
+    if (sending ? !t->futile : t->checked)
         return;
     int64_t recheck = now + t->recheck * CLOCK_MS;
     if (recheck < t->wake)
@@ -432,8 +490,11 @@ void transfer_step(struct transfer *t, short revents, int64_t now)
 
     if ((revents & (POLLIN | POLLERR | POLLHUP)) || t->peer_ended)
         discard_input(t);
-    if (!transfer_ended(t) && t->slot->state == TRANSFER_SENDING && (revents & ~POLLIN))
+    bool try = (revents & ~POLLIN) || (t->futile && now >= t->wake);
+    if (!transfer_ended(t) && t->slot->state == TRANSFER_SENDING && try) {
+        t->futile = false;
         send_turn(t, now);
+    }
     /* While sending, a look at every event would cost more than it tells. */
     if (!transfer_ended(t) && (t->slot->state != TRANSFER_SENDING || now >= t->next_look)) {
         left = outstanding(t);
@@ -443,6 +504,11 @@ void transfer_step(struct transfer *t, short revents, int64_t now)
         everything_acknowledged(t, left == 0, now);
     if (!transfer_ended(t))
         plan(t, now);
+}
+
+void transfer_break(struct transfer *t, const char *call, int error)
+{
+    fail(t, TRANSFER_BROKEN, call, error);
 }
 
 void transfer_stop(struct transfer *t)

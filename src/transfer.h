@@ -68,8 +68,8 @@ enum transfer_state {
     TRANSFER_SENDING,
     TRANSFER_FINISHING,
     TRANSFER_DRAINING,
-    TRANSFER_DONE,    /* the socket is closed; slot->event tells what the check found */
-    TRANSFER_ABORTED, /* the socket is reset and closed; slot->event tells why */
+    TRANSFER_DONE,    /* the socket is closed; event tells what the check found */
+    TRANSFER_ABORTED, /* the socket is reset and closed; event tells why */
 };
 
 enum transfer_event {
@@ -140,6 +140,7 @@ struct transfer {
     uint8_t quiet;      /* looks without progress, up to TRANSFER_LOOKS */
     uint8_t recheck;    /* ms until the next look for the last acknowledgement; doubles up to 64 */
     bool held;          /* has taken more than one turn: FINISHING holds the end back */
+    bool futile;        /* EAGAIN although poll(2) said POLLOUT: the time, not poll(2), must tell */
     bool end_sent;      /* our end of stream is in the queue, which counts it as a byte */
     bool peer_ended;    /* the peer has sent its end of stream */
     bool checked;       /* acknowledged and found unchanged */
@@ -156,9 +157,16 @@ int transfer_arm(int fd, enum socket_kind kind) __attribute__((warn_unused_resul
 int transfer_pace(int fd, enum socket_kind kind, int64_t rate) __attribute__((warn_unused_result));
 
 /*
+ * The bytes that were sent over a TCP or MPTCP connection already, or wait to be, by whoever had it
+ * before us; 0 where the kernel does not say.
+ */
+uint64_t transfer_bytes_before(int fd);
+
+/*
  * Resets the connection now and closes fd. connect(2) to AF_UNSPEC resets although others (a
  * supervisor, systemd's store) hold duplicates, where close(2) would wait for the last of them.
- * UNIX and vsock sockets have no reset: the client sees the end.
+ * UNIX and vsock sockets have no reset: the client sees the end. Nor has TCP any when both ends
+ * have been sent: then the kernel goes on delivering what is under way.
  */
 void transfer_abort(int fd, enum socket_kind kind);
 
@@ -180,8 +188,12 @@ void transfer_start(struct transfer *transfer, struct transfer_slot *slot, int f
  */
 void transfer_step(struct transfer *transfer, short revents, int64_t now) __attribute__((nonnull));
 
-/* Ends it now: a reset, unless the peer has everything already. */
+/* Ends it now, on a signal: a reset, unless the peer has everything already. */
 void transfer_stop(struct transfer *transfer) __attribute__((nonnull));
+
+/* Ends it now, with a reset, since the driver's own system call has failed with that errno. */
+void transfer_break(struct transfer *transfer, const char *call, int error)
+    __attribute__((nonnull));
 
 static inline bool transfer_ended(const struct transfer *transfer)
 {

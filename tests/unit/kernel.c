@@ -31,6 +31,7 @@ REAL ssize_t __real_sendfile64(int out, int in, off_t *offset, size_t count);
 REAL int __real_ioctl(int fd, unsigned long request, ...);
 REAL int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
 REAL int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+REAL int __real_getpeername(int fd, struct sockaddr *address, socklen_t *size);
 REAL int __real_shutdown(int fd, int how);
 REAL ssize_t __real_recv(int fd, void *buffer, size_t size, int flags);
 REAL int __real_connect(int fd, const struct sockaddr *address, socklen_t size);
@@ -364,7 +365,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     if (s->outq_error)
         return give(s->outq_error);
     off_t left = s->queued - s->acked;
-    if (is_tcp(s)) /* also after a reset: write_seq - snd_una stay as they were */
+    if (s->fast_open)
+        left = 0;       /* tcp_ioctl() in SYN_RECV */
+    else if (is_tcp(s)) /* also after a reset: write_seq - snd_una stay as they were */
         left += s->fin && !s->fin_acked;
     else if (s->kind == SOCKET_UNIX && s->reset)
         left = 0;
@@ -384,7 +387,7 @@ static int set_linger(struct kernel_socket *s, const struct linger *linger)
     if (s->armed || !s->slot)
         return 0;
     /* Whoever takes the slot over must not reset what is being ended, nor end what is not whole. */
-    if (s->slot->state != TRANSFER_DRAINING)
+    if (s->slot->state != TRANSFER_DRAINING && !(s->fin && s->ended))
         fail_msg("disarmed in state %d, before the state was written", s->slot->state);
     if (s->queued != s->slot->end - s->slot->start && !s->restarted_at_end)
         fail_msg("disarmed with %jd bytes queued", (intmax_t)s->queued);
@@ -422,6 +425,27 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
     return give(s->lowat_error);
 }
 
+/* As struct tcp_info of <linux/tcp.h>: the state is the first byte, tcpi_bytes_acked the 120th. */
+static int give_tcp_info(
+    const struct kernel_socket *s, int name, void *value, const socklen_t *size)
+{
+    uint8_t *info = value;
+    uint64_t acked = (uint64_t)s->acked;
+
+    assert_int_equal(name, TCP_INFO);
+    assert_true(*size >= 128 && *size <= 232);
+    memset(info, 0, *size);
+    info[0] = s->reset             ? TCP_CLOSE
+              : s->fast_open       ? TCP_SYN_RECV
+              : s->fin_acked       ? TCP_FIN_WAIT2
+              : s->fin && s->ended ? TCP_LAST_ACK
+              : s->fin             ? TCP_FIN_WAIT1
+              : s->ended           ? TCP_CLOSE_WAIT
+                                   : TCP_ESTABLISHED;
+    memcpy(info + 120, &acked, sizeof(acked));
+    return 0;
+}
+
 int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
 {
     struct kernel_socket *s = find(fd);
@@ -437,11 +461,23 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
         *(int *)value = *other;
         return 0;
     }
+    if (level == IPPROTO_TCP)
+        return give_tcp_info(s, name, value, size);
     assert_int_equal(level, SOL_SOCKET);
     assert_int_equal(name, SO_ERROR);
     assert_int_equal(*size, sizeof(int));
     *(int *)value = take_error(s);
     return 0;
+}
+
+/* Weak: where whole hand-overs are tested, the test has one of its own. */
+__attribute__((weak)) int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *size)
+{
+    const struct kernel_socket *s = find(fd);
+
+    if (!s)
+        return __real_getpeername(fd, address, size);
+    return give(s->reset || s->unreachable ? ENOTCONN : 0);
 }
 
 int __wrap_shutdown(int fd, int how)
@@ -537,6 +573,10 @@ int __wrap_close(int fd)
         return 0;
     if (is_tcp(s) && (s->armed || s->input > 0)) { /* tcp_close() */
         s->view = VIEW_RESET;
+        return 0;
+    }
+    if (is_tcp(s) && s->fin && s->ended) { /* LAST_ACK: the kernel goes on without us */
+        s->view = VIEW_END;
         return 0;
     }
     if (!s->fin)

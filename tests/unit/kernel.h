@@ -65,10 +65,12 @@ struct kernel_socket {
     bool open;
     bool armed;
     bool no_delay;
-    bool fin;       /* we have sent the end */
-    bool fin_acked; /* never on UNIX, where nothing counts it */
-    bool ended;     /* the client has sent its end, or has closed */
-    bool reset;     /* by either side */
+    bool fin;         /* we have sent the end */
+    bool unreachable; /* the network has given it up: no peer any more */
+    bool fast_open;   /* TCP Fast Open: the handshake has not ended */
+    bool fin_acked;   /* never on UNIX, where nothing counts it */
+    bool ended;       /* the client has sent its end, or has closed */
+    bool reset;       /* by either side */
     int so_error;
     off_t queued;
     off_t acked;

@@ -302,7 +302,7 @@ static const struct hand hands[] = {
     {"0 and 2, 1 closed", {TCP4, CLOSED, SAME_AS_0}, .n = 1, .channel = CHANNEL_SYSLOG},
     {"socat: stderr a terminal", {TCP4, DEV_NULL, TERMINAL}, .n = 1},
     {"stderr a file", {TCP4, DEV_NULL, FILE_ONE}, .n = 1},
-    {"stderr another socket", {TCP4, DEV_NULL, LOCAL}, .n = 1},
+    {"stderr another socket", {TCP4, DEV_NULL, LOCAL}, .n = 1, .channel = CHANNEL_SYSLOG},
     {"IPv6", {TCP6, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
     {"IPv4 on an IPv6 socket", {MAPPED, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
     {"MPTCP", {MPTCP, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
@@ -659,6 +659,7 @@ static void child(const struct hand *c)
     fake.vsock = c->domain == AF_VSOCK;
     kernel.calloc_fails = c->calloc_fails;
     kernel.domain = c->domain;
+    kernel.protocol = c->domain == AF_INET ? IPPROTO_TCP : 0;
     kernel.listen_fds_error = c->listen_fds_error;
     kernel.setsockopt_error = c->setsockopt_error;
     int r = handover_take(&handover, &problem);

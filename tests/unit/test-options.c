@@ -195,7 +195,8 @@ static const struct bad bads[] = {
     /* a rate that a timeout would take for a stall */
     {{"--rate=13107", "F"},
         {"--rate: 13107", "--drain-timeout, 10 s", "--drain-timeout=11 or more"}},
-    {{"--rate=1", "F"}, {"--rate: 1 bytes", "--stall-timeout, 60 s", "allow 2186 bytes"}},
+    {{"--rate=1", "F"}, {"--rate: 1 bytes", "--drain-timeout, 10 s", "allow 13108 bytes"}},
+    {{"--rate=1", "-d2min", "F"}, {"--rate: 1 bytes", "--stall-timeout, 60 s", "allow 2186 bytes"}},
     {{"--rate=131071", "-s1", "-d0", "F"}, {"--rate: 131071", "--stall-timeout, 1 s"}},
     {{"-d100ms", "--rate=1M", "F"}, {"--rate: 1048576", "--drain-timeout, 0.1 s"}},
     {{"--rate=1K", "-s0", "F"}, {"--rate: 1024", "--drain-timeout"}},

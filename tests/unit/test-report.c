@@ -114,8 +114,8 @@ struct ending {
 
 static const struct ending endings[] = {
     {TRANSFER_DRAINED, NULL, 0, "complete: ", "B/s", LOG_INFO, 0},
-    {TRANSFER_SHORT, NULL, 0, "file shrank: ", ": the file was truncated while it was sent",
-        LOG_WARNING, 65},
+    {TRANSFER_SHORT, NULL, 0, "file shrank: ",
+        ": it was truncated while it was sent, or never was as long as its size", LOG_WARNING, 65},
     {TRANSFER_CHANGED, NULL, 0, "file changed: ", "allow it with --allow-changes", LOG_WARNING, 65},
     {TRANSFER_UNREADABLE, "sendfile", EIO, "file unreadable: ", ": sendfile: Input/output error",
         LOG_ERR, 74},

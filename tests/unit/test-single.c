@@ -372,9 +372,8 @@ static void test_poll_fails(void **state)
         struct stage stage;
         forget_signals();
         build(&stage, &scene);
-        assert_int_equal(run(&stage), -errors[i]);
-        assert_int_equal(stage.problem.status, EX_OSERR);
-        assert_int_equal(strncmp(stage.problem.text, "poll: ", 6), 0);
+        assert_int_equal(run(&stage), 0);
+        assert_int_equal(stage.report.status, EX_OSERR);
         for (int j = 0; j < scene.n; j++) {
             assert_int_equal(kernel.sockets[j].view, VIEW_RESET);
             assert_int_equal(stage.connections[j].fd, -1);

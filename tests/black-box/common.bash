@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# What every black-box test stands on: the real decant, started by `hand` as a supervisor would,
+# and `peer` as its client. A test reads: start, client, ..., decant_gives, client_gets, says.
+
+root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+tools=${DECANT_TOOLS:-$root/build/tests}
+decant=${DECANT:-$root/build/decant}
+
+# How the supervisors place the descriptors. stderr is a file of the test, except under inetd.
+inetd=(--at=0:client --at=1:client --at=2:client)
+tcpserver=(--at=0:client --at=1:client)
+systemd=(--at=0:null --at=3:client --listen-fds=1 --listen-fdnames=connection)
+
+# What stands between hand and decant in the command, such as strace(1).
+wrap=()
+
+setup() {
+    T=$BATS_TEST_TMPDIR
+    [[ -x $decant && -x $tools/hand && -x $tools/peer ]] ||
+        fail "$decant, $tools/hand or $tools/peer is missing; run make tests"
+    decant_pid=
+    status=
+    declare -gA client_pids=()
+    own_pids=()
+    # Where decant's descriptor 2 is the client, a sanitizer would have nowhere to report to.
+    export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$T/sanitizer"
+    export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$T/sanitizer"
+}
+
+teardown() {
+    local pid file
+
+    for pid in $decant_pid "${client_pids[@]}" "${own_pids[@]}"; do
+        kill -KILL "$pid" 2>/dev/null || true # most have ended by now
+    done
+    for file in "$T"/err "$T"/sanitizer.*; do
+        if [[ -e $file ]] && grep -E 'Sanitizer|runtime error' "$file"; then
+            return 1
+        fi
+    done
+}
+
+fail() {
+    printf '%s\n' "$@"
+    if [[ -s ${T-}/err ]]; then
+        sed 's/^/stderr: /' "$T/err"
+    fi
+    return 1
+}
+
+# A missing tool is a skip, but in CI it is a hole in the tests.
+need() {
+    command -v "$1" >/dev/null && return
+    [[ ${CI-} != true ]] || fail "$1 is missing, and CI skips nothing"
+    skip "$1 is missing"
+}
+
+need_mptcp() {
+    [[ $(cat /proc/sys/net/mptcp/enabled 2>/dev/null) == 1 ]] && return
+    [[ ${CI-} != true ]] || fail "this kernel has no MPTCP, and CI skips nothing"
+    skip "this kernel has no MPTCP"
+}
+
+# strace(1) between hand and decant: traces CALLS, and does what else its OPTIONs say. -D leaves
+# decant the process that was started, which LISTEN_PID and the tests name.
+trace() {
+    need strace
+    wrap=(strace -D -qq -o "$T/calls" -e "trace=$1" "${@:2}")
+    export ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0" # which needs ptrace(2) itself
+}
+
+# wait_for SECONDS COMMAND...: until COMMAND succeeds.
+wait_for() {
+    local end=$((SECONDS + $1 + 1))
+
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || fail "waited in vain for: $*"
+        sleep 0.01
+    done
+}
+
+# make_file NAME SIZE: random bytes, and its path in $file.
+make_file() {
+    file=$T/$1
+    head -c "$2" /dev/urandom >"$file"
+}
+
+# start [HAND-OPTION...] -- [DECANT-ARGUMENT...]
+start() {
+    local options=()
+
+    while [[ $1 != -- ]]; do
+        options+=("$1")
+        shift
+    done
+    shift
+    "$tools/hand" --address-file="$T/address" "${options[@]}" -- "${wrap[@]}" "$decant" "$@" \
+        </dev/null >"$T/out" 2>"$T/err" 3>&- &
+    decant_pid=$!
+}
+
+# client NAME [PEER-OPTION...] ACTION...: its bytes go to $T/NAME, how it ended to $T/NAME.result.
+client() {
+    local name=$1 options=()
+
+    shift
+    while [[ ${1-} == --* ]]; do
+        options+=("$1")
+        shift
+    done
+    "$tools/peer" "${options[@]}" --result="$T/$name.result" "@$T/address" "$@" \
+        </dev/null >"$T/$name" 2>"$T/$name.err" 3>&- &
+    client_pids[$name]=$!
+}
+
+# Half of the transfer is over, and it does not go on before go(): the client takes no more, and
+# the buffers between the two are far smaller than the file must be.
+start_midway() {
+    start "$@"
+    client one --rcvbuf=64K read=100000 "touch=$T/midway" "wait-file=$T/go" drain
+    wait_for 30 test -e "$T/midway"
+}
+
+go() {
+    : >"$T/go"
+}
+
+# A process that has ended, waited for or not, has no program any more.
+has_ended() {
+    [[ ! -e /proc/$1/exe ]]
+}
+
+# The status lands in $status. hand's fuse is no bound here: strace(1) takes it out.
+wait_for_decant() {
+    status=0
+    wait_for 40 has_ended "$decant_pid"
+    wait "$decant_pid" || status=$?
+    decant_pid=
+}
+
+decant_gives() {
+    [[ -z $decant_pid ]] || wait_for_decant
+    [[ $status == "$1" ]] || fail "decant gave $status, not $1"
+}
+
+wait_for_client() {
+    wait "${client_pids[$1]}" || true # its result tells
+    unset "client_pids[$1]"
+}
+
+# client_gets NAME PATTERN: how its stream ended, as a pattern of bash.
+client_gets() {
+    local result
+
+    [[ -z ${client_pids[$1]-} ]] || wait_for_client "$1"
+    result=$(cat "$T/$1.result" "$T/$1.err")
+    # shellcheck disable=SC2053
+    [[ $result == $2 ]] || fail "client $1 got '$result', not '$2'"
+}
+
+# client_has_all NAME FILE: every byte of it, and a clean end.
+client_has_all() {
+    client_gets "$1" "eof $(stat -Lc %s "$2")"
+    cmp "$T/$1" "$2" || fail "client $1 got other bytes than those of $2"
+}
+
+# client_has_start NAME FILE: what it got are the first bytes of FILE, however many.
+client_has_start() {
+    cmp -n "$(stat -c %s "$T/$1")" "$T/$1" "$2" || fail "client $1 got other bytes than those of $2"
+}
+
+# A connection that was refused: a reset, and nothing sent.
+client_is_refused() {
+    client_gets "$1" 'reset 0'
+    [[ ! -s $T/$1 ]] || fail "client $1 got bytes"
+}
+
+# says REGEX: a line on decant's stderr.
+says() {
+    grep -qE -- "$1" "$T/err" || fail "decant did not say '$1'"
+}
+
+says_not() {
+    ! grep -E -- "$1" "$T/err" || fail "decant said '$1'"
+}
+
+# queues: of decant's TCP socket its state (01 open, 04 its end is sent) and the bytes that are not
+# acknowledged, and then the bytes that wait for the client to read them. Nothing without a socket.
+queues() {
+    local port
+
+    port=$(sed 's/.*=//' "$T/address")
+    awk -v port="$(printf '%04X' "$port")" '
+        function number(hex,    i, n) {
+            for (i = 1; i <= length(hex); i++)
+                n = n * 16 + index("0123456789ABCDEF", substr(hex, i, 1)) - 1
+            return n
+        }
+        { split($5, queue, ":") }
+        $2 ~ ":" port "$" && $4 != "0A" { state = $4; sent = number(queue[1]) }
+        $3 ~ ":" port "$" && $4 != "0A" { waiting = number(queue[2]) }
+        END { if (state) print state, sent, waiting }' /proc/net/tcp
+}
+
+# FIN-WAIT-1, or CLOSING: decant has sent the end, and the client has not got it yet.
+end_is_sent() {
+    [[ $(queues) == 04' '* ]]
+}
+
+all_is_queued() {
+    local state unacknowledged unread
+
+    read -r state unacknowledged unread < <(queues) && [[ $state == 01 ]] &&
+        ((unacknowledged + unread == $1))
+}
+
+# Every byte of $file has left decant for the send queue; the client has read all but the last
+# 12000, and has no room for these before go().
+start_with_tail() {
+    make_file file 2000000
+    start "${systemd[@]}" -- "$file"
+    client one --rcvbuf=4K read=1988000 "wait-file=$T/go" drain
+    wait_for 30 all_is_queued 12000
+}
+
+# The same with the end behind it: what fits at once has its end sent at once.
+start_with_tail_and_end() {
+    make_file file 16000
+    start "${systemd[@]}" -- "$@" "$file"
+    client one --rcvbuf=2K "wait-file=$T/go" drain
+    wait_for 30 end_is_sent
+}
