@@ -54,13 +54,13 @@ ends() {
 @test "sendfile: EBADF" { ends 71 'failed: .*: sendfile: Bad file' sendfile:error=EBADF:when=2; }
 @test "sendfile: ECONNRESET" { ends 75 'client left: .*: sendfile: Connection reset' sendfile:error=ECONNRESET:when=2; }
 @test "sendfile: EPIPE" { ends 75 'client left: .*: sendfile: Broken pipe' sendfile:error=EPIPE:when=2; }
-@test "sendfile: ETIMEDOUT" { ends 75 'client left' sendfile:error=ETIMEDOUT:when=2; }
-@test "sendfile: EHOSTUNREACH" { ends 75 'client left' sendfile:error=EHOSTUNREACH:when=2; }
+@test "sendfile: ETIMEDOUT of a file" { ends 74 'file unreadable' sendfile:error=ETIMEDOUT:when=2; }
+@test "sendfile: ENOTCONN of a file" { ends 74 'file unreadable' sendfile:error=ENOTCONN:when=2; }
 
 @test "poll: EINTR" { survives '?poll,?ppoll:error=EINTR:when=1'; }
 @test "poll: EINTR every other time" { survives '?poll,?ppoll:error=EINTR:when=1+2'; }
 @test "poll: ENOMEM" { survives '?poll,?ppoll:error=ENOMEM:when=1'; }
-@test "poll: EINVAL ends rather than waits" { ends 71 '^decant: poll: Invalid argument' '?poll,?ppoll:error=EINVAL:when=1'; }
+@test "poll: EINVAL ends rather than waits" { ends 71 'failed: .*: poll: Invalid argument' '?poll,?ppoll:error=EINVAL:when=1'; }
 
 @test "shutdown: ENOMEM" { ends 71 'failed: .*: shutdown: Cannot allocate' shutdown:error=ENOMEM:when=1; }
 @test "shutdown: ENOBUFS" { ends 71 'failed: .*: shutdown: ' shutdown:error=ENOBUFS:when=1; }

@@ -212,6 +212,44 @@ how='systemd-socket-activate --accept'
     decant_gives 76
 }
 
+@test "a gap before the second client" {
+    wrong_beside_client "LISTEN_FDS is '2'" --at=3:closed --at=4:client --listen-fds=2
+}
+@test "LISTEN_FDS is meant for the shell that started us" {
+    wrap=(sh -c '"$@"; exit $?' sh)
+    wrong_beside_client 'LISTEN_FDS is meant for another process' --at=0:null --at=3:client --listen-fds=1
+}
+
+# Such as ld.so, which complains of a stale LD_PRELOAD on descriptor 2, or a first decant before
+# Restart=. With the file behind that, a stream would look whole that is not the file.
+@test "somebody has written to the client before" {
+    make_file file 100
+    wrap=(sh -c 'echo noise >&3; exec "$@"' sh)
+    start "${systemd[@]}" -- "$file"
+    client one drain
+    client_gets one 'reset *'
+    ! grep -qv noise "$T/one" || fail 'the client got more than the noise'
+    decant_gives 76
+    says 'something was sent to .* before decant was started'
+}
+@test "the client is on 2 alone: no message" {
+    make_file file 100
+    start --at=0:null --at=1:null --at=2:client -- "$file"
+    client one drain
+    client_is_refused one
+    decant_gives 76
+}
+@test "the client is on 2, and 0 is another" {
+    make_file file 2000000
+    start --listen=unix="$T/socket" --at=0:client --at=2:client2 -- "$file"
+    client one "touch=$T/connected" drain
+    wait_for 10 test -e "$T/connected"
+    client two drain
+    client_has_all one "$file"
+    decant_gives 0
+    client_gets two 'eof 0'
+}
+
 # silent_on_socket STATUS ARGUMENT...: descriptor 2 is the client, and must not get the message
 silent_on_socket() {
     start "${inetd[@]}" -- "${@:2}"

@@ -206,7 +206,7 @@ bad() {
 @test "--drain-timeout negative" { bad "--drain-timeout: '-5' is not understood" --drain-timeout=-5; }
 @test "--log-level of an unknown name" { bad "--log-level: 'loud' .*err, warning, notice" -L loud; }
 @test "a rate that the stall timeout cannot bear" {
-    bad '--rate: 1000 bytes a second are too slow for --stall-timeout' --rate=1000
+    bad '--rate: 1000 bytes a second are too slow for --stall-timeout' --rate=1000 -d 0
 }
 @test "a rate that the drain timeout cannot bear" {
     bad '--rate: 10000 .* too slow for --drain-timeout' --rate=10000
