@@ -108,7 +108,7 @@ options_of() {
 @test "--help, the manual and the README name the same options" {
     need mandoc
     help=$(options_of "$("$decant" --help | grep -E '^ +-.,')")
-    manual=$(options_of "$(sed -n '/^OPTIONS/,/^[A-Z]/p' <<<"$(mandoc -T ascii "$root/src/decant.8" | col -bx)" |
+    manual=$(options_of "$(sed -n '/^OPTIONS/,/^[A-Z]/p' <<<"$(mandoc -T ascii "$root/src/decant.8" | sed 's|.\x08||g')" |
         grep -E '^ +-.( [a-z]+)?, --')")
     readme=$(options_of "$(sed -n '/^## Options/,/^## [^O]/p' "$root/README.md" | grep -E '^-.,')")
     [[ $(wc -l <<<"$help") -ge 9 ]]
