@@ -39,8 +39,7 @@ static int socket_option(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
 }
 
-/* A connection that the client has reset already has no peer, but an error to tell; a fresh one has
- * neither. */
+/* A connection that was reset already has no peer, but an error; a fresh socket has neither. */
 static bool is_connected(int fd)
 {
     struct sockaddr peer; /* cut, which does not matter here */
