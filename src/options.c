@@ -153,8 +153,7 @@ static int apply(
     return 0;
 }
 
-/* A rate that the shorter timeout cannot bear would make every transfer a stall: better said now.
- */
+/* A rate that the shorter timeout cannot bear would make every transfer a stall: say it now. */
 static int check_rate(const struct options *options, struct problem *problem)
 {
     int64_t stall = options->stall_timeout > 0 ? options->stall_timeout : CLOCK_NEVER;

@@ -100,12 +100,11 @@ enum socket_kind {
     SOCKET_VSOCK, /* SIOCOUTQ from Linux 6.11 on */
 };
 
-/* The longest that one step sends, so that a fast client cannot starve the others. More gains
- * nothing. */
+/* The most that one step sends, so that a fast client cannot starve the others; more is no faster.
+ */
 #define TRANSFER_TURN (1 << 20)
 
-/* A timeout is a row of so many looks without progress: time in which we did not run counts for
- * one. */
+/* A timeout is so many looks in a row without progress: time in which we did not run is one. */
 #define TRANSFER_LOOKS 8
 
 struct transfer_limits {
