@@ -82,7 +82,7 @@ ends() {
     ends 65 'file shrank' sendfile:retval=0:when=2 connect:error=EINVAL
 }
 
-# find_call PROGRAM-OF-AWK: makes a run without a fault, and prints the number of the call that is to
+# find_call PROGRAM-OF-AWK: makes a run without a fault, and leaves in $call which call is to
 # fail in the next one; those of the loader, of libsystemd and of the hand-over come before it
 find_call() {
     with shutdown:delay_enter=0
@@ -90,21 +90,24 @@ find_call() {
     client_has_all one "$file"
     decant_gives 0
     rm "$T/address"
-    number=$(awk "$1" "$T/calls")
-    [[ -n $number ]] || fail "there was none"
+    call=$(awk '{ name = $1; sub(/\(.*/, "", name); n[name]++ }'"$1" "$T/calls")
+    [[ -n $call ]] || fail "there was none"
 }
 
 @test "reading the byte behind the end fails" {
-    find_call '/^pread64/ { n++ } /^sendfile/ { print n; exit }'
-    ends 74 "^decant: cannot read '.*': Input/output" "pread64:error=EIO:when=$number"
+    find_call '/^pread64/ { last = name ":error=EIO:when=" n[name] } /^sendfile/ { print last; exit }'
+    ends 74 "^decant: cannot read '.*': Input/output" "$call"
 }
 
 @test "fstat fails when the file is looked at once more" {
-    find_call '/^(newfstatat|fstat)/ { n++; if (sent) { print n; exit } } /^sendfile/ { sent = 1 }'
-    ends 71 'failed: .*: fstat: Input/output error' "fstat,newfstatat:error=EIO:when=$number"
+    find_call '/^(newfstatat|fstat)/ { if (sent) { print name ":error=EIO:when=" n[name]; exit } }
+        /^sendfile/ { sent = 1 }'
+    ends 71 'failed: .*: fstat: Input/output error' "$call"
 }
 
 @test "fstat fails when the file is opened" {
-    find_call '/^(newfstatat|fstat)/ { n++ } /^pread64/ { last = n } /^sendfile/ { print last; exit }'
-    ends 66 "^decant: cannot stat '" "fstat,newfstatat:error=EIO:when=$number"
+    find_call '/^(newfstatat|fstat)/ { stat = name ":error=EIO:when=" n[name] }
+        /^pread64/ { last = stat }
+        /^sendfile/ { print last; exit }'
+    ends 66 "^decant: cannot stat '" "$call"
 }
