@@ -29,6 +29,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 sources = handover.c main.c options.c problem.c report.c single.c source.c transfer.c
 unit_tests = handover options report single source transfer
 black_box_tools = $(patsubst tests/black-box/%.c,%,$(wildcard tests/black-box/*.c))
+unpacked = openbsd-inetd inetutils-inetd
 
 ifeq ($(SYSTEMD),yes)
 sources += systemd.c
@@ -91,7 +92,7 @@ unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1
 # --- Program ---------------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all run check check-unit check-black-box check-house asan lint format install uninstall clean help tests FORCE
+.PHONY: all run check check-unit check-black-box check-launchers check-house launchers asan lint format install uninstall clean help tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -139,8 +140,8 @@ prove = prove --jobs $(JOBS) --timer --exec tests/run
 
 tests: all $(tools) $(units) $(BUILD)/asan/decant
 
-check: tests ## run all tests (tests/*/ say what each tier needs)
-	$(prove) $(units) tests/black-box tests/house --ext .bats
+check: tests launchers ## run all tests (tests/*/ say what each tier needs)
+	$(prove) $(units) tests/black-box tests/launchers tests/house --ext .bats
 	DECANT=$(abspath $(BUILD)/asan/decant) $(prove) tests/black-box/*.bats
 
 check-unit: $(units) ## run the unit tests
@@ -148,6 +149,9 @@ check-unit: $(units) ## run the unit tests
 
 check-black-box: all $(tools) ## run the black-box tests
 	$(prove) tests/black-box/*.bats
+
+check-launchers: all $(tools) launchers ## run the tests with the real inetds, xinetd, tcpserver and their kin
+	$(prove) tests/launchers/*.bats
 
 check-house: tests ## run the tests of the build, the install and the documents
 	$(prove) tests/house/*.bats
@@ -159,6 +163,15 @@ $(BUILD)/tests/%: tests/black-box/%.c
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
+
+$(BUILD)/tests/%: tests/launchers/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
+
+# Packages that exclude one another. Where one cannot be had, its tests say so themselves.
+launchers: $(BUILD)/tests/syslog
+	-$(Q)for package in $(unpacked); do tests/launchers/fetch $$package $(BUILD)/launchers/$$package; done
 
 unit_objects = $(filter-out main.o systemd.o,$(sources:%.c=%.o)) kernel.o
 wraps = $(addprefix -Wl$(comma)--wrap=,$(shell cat $(1) 2>/dev/null))

@@ -76,7 +76,7 @@ wait_for() {
 
     shift
     until "$@"; do
-        ((SECONDS < end)) || fail "waited in vain for: $*"
+        ((SECONDS < end)) || { fail "waited in vain for: $*"; return 1; }
         sleep 0.01
     done
 }

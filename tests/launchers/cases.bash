@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# The one table of cases. Each launcher's file names them all, and table.bats sees to that. A file
+# defines `serve`, which starts its launcher with the shipped entry or the documented command.
+
+load world
+
+case_whole() {
+    payload 3000000
+    serve
+    client one drain
+    client_has_all one "$file"
+    logs info "complete: /srv/decant/payload to $peer: $all"
+}
+
+case_empty() {
+    payload 0
+    serve
+    client one drain
+    client_has_all one "$file"
+    logs info "complete: /srv/decant/payload to $peer: 0 of 0 bytes sent"
+}
+
+case_talks_first() {
+    payload 3000000
+    serve
+    client one send=100K drain
+    client_has_all one "$file"
+    logs info "complete: .* to $peer: $all"
+}
+
+case_half_closes() {
+    payload 3000000
+    serve
+    client one half-close drain
+    client_has_all one "$file"
+    logs info "complete: .* to $peer: $all"
+}
+
+case_leaves() {
+    payload 20000000
+    serve
+    client one --rcvbuf=64K read=100000 close
+    client_gets one 'left 100000'
+    logs notice "client left: .* to $peer: "
+}
+
+# The log names the very client, and the next one is served as well.
+case_midway() {
+    payload 20000000
+    serve
+    midway one
+    go
+    client_has_all one "$file"
+    logs info "complete: .* to $peer: $all"
+    peer='.*'
+    client two drain
+    client_has_all two "$file"
+    logs info "complete: .* to $peer: $all" 2
+}
+
+# Whatever descriptors the launcher has placed: none of them, and none of its own, keeps the client.
+case_killed() {
+    payload 20000000
+    serve
+    midway one
+    kill -KILL "$pid"
+    go
+    client_gets one "$cut *"
+    client_has_start one "$file"
+    client two drain
+    client_has_all two "$file"
+    logs info "complete: .*: $all"
+}
+
+case_terminated() {
+    payload 20000000
+    serve
+    midway one
+    kill -TERM "$pid"
+    go
+    client_gets one "$cut *"
+    client_has_start one "$file"
+    logs notice "stopped: .* to $peer: "
+}
+
+# Where descriptor 2 is the client, this is where cat(1) writes its own words into the stream.
+case_missing() {
+    serve
+    client one drain
+    client_gets one "$cut 0"
+    [[ ! -s $T/one ]] || fail "it got: $(head -c 200 "$T/one")"
+    logs err '.*/srv/decant/payload.*No such file'
+}
+
+# 600 in quick succession, eight at a time; inetds close a service that is used so much, if they may.
+case_quick() {
+    local wrong
+
+    payload 20000
+    serve
+    mkdir "$T/many"
+    # shellcheck disable=SC2016
+    seq 600 | timeout 120 nsenter --net="/proc/$world/ns/net" xargs -P 8 -n 1 sh -c \
+        'exec "$0/peer" --result="$1/many/$2.result" "@$1/address" drain >"$1/many/$2"' \
+        "$tools_of_tests" "$T" 3>&-
+    wrong=$(cat "$T"/many/*.result | grep -cvx 'eof 20000' || true)
+    [[ $wrong == 0 ]] || fail "$wrong of 600 did not end well: $(cat "$T"/many/*.result | sort | uniq -c)"
+    rm "$T"/many/*.result
+    [[ $(sha256sum "$T"/many/* | cut -d' ' -f1 | uniq) == "$(sha256sum <"$file" | cut -d' ' -f1)" ]] ||
+        fail 'other bytes than those of the file'
+    logs info "complete: .* to $peer: $all" 600
+}
+
+# Fifty that are slow together: the default of tcpserver and its kin lets the 41st wait in silence.
+case_at_once() {
+    local i
+
+    payload 3000000
+    serve
+    for i in {1..50}; do
+        client "$i" --rcvbuf=64K read=10 "touch=$T/midway.$i" "wait-file=$T/go" drain
+    done
+    for i in {1..50}; do
+        wait_for 30 test -e "$T/midway.$i"
+    done
+    go
+    for i in {1..50}; do
+        client_has_all "$i" "$file"
+    done
+    logs info "complete: .* to $peer: $all" 50
+}
+
+# For the entries alone, which name a user. The mode keeps out everybody but root.
+case_unreadable() {
+    payload 1000
+    chmod 600 "$file"
+    serve
+    client one drain
+    client_gets one 'reset 0'
+    [[ ! -s $T/one ]] || fail "it got: $(head -c 200 "$T/one")"
+    logs err '.*/srv/decant/payload.*Permission denied'
+}
+
+case_as_nobody() {
+    local uid gid
+
+    uid=$(id -u nobody)
+    gid=$(id -g nobody)
+    payload 20000000
+    serve
+    midway one
+    grep -qxE "Uid:(	$uid){4}" "/proc/$pid/status" || fail "$(grep Uid "/proc/$pid/status")"
+    grep -qxE "Gid:(	$gid){4}" "/proc/$pid/status" || fail "$(grep Gid "/proc/$pid/status")"
+    grep -qxE "Groups:	($gid )? ?" "/proc/$pid/status" || fail "$(grep Groups "/proc/$pid/status")"
+    [[ /proc/$pid/fd/0 -ef /proc/$pid/fd/2 ]] || fail 'descriptor 2 is not the client'
+    go
+    client_has_all one "$file"
+}
+
+# gets_over_both: IPv4 and IPv6, and the log has the first as IPv4 although the socket is IPv6's
+gets_over_both() {
+    client four drain
+    client_has_all four "$file"
+    logs info "complete: .* to $peer: $all"
+    printf 'tcp6=7070\n' >"$T/address"
+    client six drain
+    client_has_all six "$file"
+    logs info "complete: .* to ($peer|\\[::1\\]:[0-9]+): $all" 2
+    has_lines 'to \[::1\]:[0-9]+: ' 1 || fail "$(tail -n 5 "$T/$log")"
+}
