@@ -208,12 +208,13 @@ ifeq ($(SYSTEMD),yes)
 	$(substitute) units/decant.socket >$(DESTDIR)$(UNITDIR)/decant.socket
 	$(substitute) units/decant@.service >$(DESTDIR)$(UNITDIR)/decant@.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/decant.socket $(DESTDIR)$(UNITDIR)/decant@.service
+	install -m 644 units/decant-failed.service units/decant-failure.service $(DESTDIR)$(UNITDIR)
 endif
 	chmod 644 $(DESTDIR)$(DOCDIR)/decant.xinetd $(DESTDIR)$(DOCDIR)/decant.inetd
 
 uninstall: ## remove what install has put there
 	rm -f $(DESTDIR)$(SBINDIR)/decant $(DESTDIR)$(MANDIR)/man8/decant.8
-	rm -f $(DESTDIR)$(UNITDIR)/decant.socket $(DESTDIR)$(UNITDIR)/decant@.service
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,decant.socket decant@.service decant-failed.service decant-failure.service)
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 clean: ## remove the build
