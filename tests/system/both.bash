@@ -5,8 +5,7 @@
 # by side.
 #
 # What systemd does by itself had to be found out, and each find is a test here: by default 201 quick clients stop
-# the socket for good, instances that failed lock out the address that they came from, and a missing file is nowhere
-# to be seen.
+# the socket for good (252), instances that failed pile up, and without them a missing file is nowhere to be seen.
 
 load common
 
@@ -67,6 +66,18 @@ quick_clients() {
     nothing_failed
 }
 
+# Above, most are turned away by MaxConnectionsPerSource=. Here each starts a decant.
+@test "600 quick clients, all of them let in" {
+    enable MaxConnections=1000 MaxConnectionsPerSource=1000
+    quick_clients 600
+    wait_for 90 has_records 600
+    wait_for 10 has_instances 0
+    [[ $(property decant.socket NAccepted) == 600 ]]
+    ! records | grep -vE '"PRIORITY":"[56]"' || fail 'a record is of another priority'
+    fetch tcp4=7070
+    nothing_failed
+}
+
 @test "MaxConnections= and MaxConnectionsPerSource= hold, and let go" {
     enable MaxConnections=3 MaxConnectionsPerSource=2
     client_midway one
@@ -94,9 +105,9 @@ quick_clients() {
     nothing_failed
 }
 
-# Instances that failed must not stay: each would count as a connection of its client, for ever. But gone as they
-# are, nothing was left in systemctl --failed; decant-failed.service stands there for them. Named in their OnFailure=,
-# it kept them all.
+# Instances that failed must not stay: they pile up in PID 1, and some versions count them as connections. But gone as
+# they are, nothing was left in systemctl --failed; decant-failed.service stands there for them. Named in their
+# OnFailure=, it kept them all.
 @test "a missing file: a reset, a record that says what to mend, a failed unit, and no lasting harm" {
     enable MaxConnectionsPerSource=2
     mv "$payload" "$machine/srv/elsewhere"
