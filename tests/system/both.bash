@@ -145,6 +145,16 @@ quick_clients() {
     ! within journalctl --boot --no-pager --output=cat --priority=notice | grep -i decant || fail 'complaints'
 }
 
+@test "a file that is written to: a reset, a warning, and a failed unit" {
+    enable
+    client_midway one
+    echo more >>"$payload"
+    go
+    client_gets one 'reset *'
+    records_say 1 4 'file changed: /srv/decant/payload to .*replace it with rename'
+    wait_for 10 is decant-failed.service ActiveState failed
+}
+
 @test "systemctl stop resets the clients, which are recorded" {
     enable
     client_midway one
