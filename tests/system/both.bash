@@ -226,7 +226,7 @@ quick_clients() {
     wait_for 10 has_instances 0
     go
     client_gets one 'reset *'
-    within journalctl --boot --no-pager --output=cat _PID=1 | grep -E 'decant@.*(status=9/KILL|oom-kill)'
+    wait_for 10 manager_says 'decant@.*(status=9/KILL|oom-kill)'
     grep -E '^oom_kill [1-9]' "$own_cgroup/memory.oom_control"
 }
 

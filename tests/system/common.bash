@@ -45,8 +45,8 @@ teardown() {
         fi
         kill -TERM "$boot_pid" 2>/dev/null || true
         wait "$boot_pid" || true
-    
     fi
+    [[ -z $own_cgroup ]] || wait_for 10 rmdir "$own_cgroup" 2>/dev/null
 }
 
 boot() {
@@ -171,6 +171,11 @@ failed_units() {
 
 nothing_failed() {
     [[ -z $(failed_units) ]] || fail "failed: $(within systemctl --failed --no-legend --plain)"
+}
+
+# manager_says REGEX: a record of PID 1, which the journal may get later than we do
+manager_says() {
+    within journalctl --boot --no-pager --output=cat _PID=1 | grep -qE -- "$1"
 }
 
 property() {
