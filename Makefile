@@ -2,7 +2,7 @@
 #
 # decant: one file onto every connection that a supervisor hands over. `make help` lists the targets.
 
-VERSION = 0.1
+version = 0.1
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -44,7 +44,7 @@ endif
 # After the OpenSSF compiler hardening guide. Each is tried, so that gcc, clang, musl-gcc and old ones
 # build with what they have. The answers are kept until the compiler or the kind of build changes.
 
-language = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDECANT_VERSION='"$(VERSION)"'
+language = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDECANT_VERSION='"$(version)"'
 
 warnings = -Wall -Wextra -Wformat=2 -Wformat-signedness -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wundef -Wcast-qual -Wwrite-strings -Wpointer-arith -Wimplicit-fallthrough -Wtrampolines \
@@ -92,7 +92,8 @@ unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1
 # --- Program ---------------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all run check check-unit check-black-box check-launchers check-house launchers asan lint format install uninstall clean help tests FORCE
+.PHONY: all run check check-unit check-black-box check-launchers check-house check-system shell-systemd \
+	launchers asan lint format install uninstall clean help tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -141,7 +142,7 @@ prove = prove --jobs $(JOBS) --timer --exec tests/run
 tests: all $(tools) $(units) $(BUILD)/asan/decant
 
 check: tests launchers ## run all tests (tests/*/ say what each tier needs)
-	$(prove) $(units) tests/black-box tests/launchers tests/house --ext .bats
+	$(prove) $(units) tests/system tests/launchers tests/black-box tests/house --ext .bats
 	DECANT=$(abspath $(BUILD)/asan/decant) $(prove) tests/black-box/*.bats
 
 check-unit: $(units) ## run the unit tests
@@ -152,6 +153,12 @@ check-black-box: all $(tools) ## run the black-box tests
 
 check-launchers: all $(tools) launchers ## run the tests with the real inetds, xinetd, tcpserver and their kin
 	$(prove) tests/launchers/*.bats
+
+check-system: all $(tools) ## run the tests with Debian 12's and Debian 13's systemd, as root
+	$(prove) tests/system/*.bats
+
+shell-systemd: all ## boot systemd VERSION (252 or 257) with decant installed, and give a shell in it, as root
+	tests/system/root shell $(or $(VERSION),257)
 
 check-house: tests ## run the tests of the build, the install and the documents
 	$(prove) tests/house/*.bats
@@ -192,14 +199,14 @@ $(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUIL
 # --- House -----------------------------------------------------------------------------------------
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
-shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/*/*.bash tests/*/*.bats)
+shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root tests/*/*.bash tests/*/*.bats)
 
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
 	clang-format --dry-run -Werror $(c_files)
 	clang-tidy --quiet $(addprefix src/,$(sources)) -- $(language) -DWITH_SYSTEMD=$(with_systemd)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --suppress=missingIncludeSystem -D_GNU_SOURCE -DWITH_SYSTEMD=$(with_systemd) \
-		-DDECANT_VERSION='"$(VERSION)"' src
+		-DDECANT_VERSION='"$(version)"' src
 	shellcheck $(shell_files)
 	tests/house/verify-manual
 	tests/house/verify-units
@@ -207,7 +214,7 @@ lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-ana
 format: ## lay out the C files as .clang-format says
 	clang-format -i $(c_files)
 
-substitute = sed -e 's|@sbindir@|$(SBINDIR)|g' -e 's|@version@|$(VERSION)|g'
+substitute = sed -e 's|@sbindir@|$(SBINDIR)|g' -e 's|@version@|$(version)|g'
 
 install: all ## install into PREFIX (/usr/local), below DESTDIR
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(DOCDIR)
@@ -221,12 +228,13 @@ ifeq ($(SYSTEMD),yes)
 	$(substitute) units/decant.socket >$(DESTDIR)$(UNITDIR)/decant.socket
 	$(substitute) units/decant@.service >$(DESTDIR)$(UNITDIR)/decant@.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/decant.socket $(DESTDIR)$(UNITDIR)/decant@.service
+	install -m 644 units/decant-failed.service units/decant-failure.service $(DESTDIR)$(UNITDIR)
 endif
 	chmod 644 $(DESTDIR)$(DOCDIR)/decant.xinetd $(DESTDIR)$(DOCDIR)/decant.inetd
 
 uninstall: ## remove what install has put there
 	rm -f $(DESTDIR)$(SBINDIR)/decant $(DESTDIR)$(MANDIR)/man8/decant.8
-	rm -f $(DESTDIR)$(UNITDIR)/decant.socket $(DESTDIR)$(UNITDIR)/decant@.service
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,decant.socket decant@.service decant-failed.service decant-failure.service)
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 clean: ## remove the build

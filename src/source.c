@@ -157,7 +157,8 @@ int source_open(
         r = open_path(source, options->file, problem);
     } else {
         r = problem_set(problem, EINVAL, EX_USAGE,
-            "FILE is missing, and none was handed over; decant [OPTION...] FILE");
+            "FILE is missing, and none was handed over (does that of OpenFile= exist?); "
+            "decant [OPTION...] FILE");
     }
     if (r == 0)
         r = examine(source, options, problem);
