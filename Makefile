@@ -199,7 +199,8 @@ $(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUIL
 # --- House -----------------------------------------------------------------------------------------
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
-shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root tests/*/*.bash tests/*/*.bats)
+shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root tests/launchers/fetch tests/launchers/world \
+	tests/*/*.bash tests/*/*.bats)
 
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
 	clang-format --dry-run -Werror $(c_files)

@@ -99,7 +99,7 @@ options_of() {
     "$root/tests/house/verify-units"
 }
 
-# A restarted instance gets the same connection and sends from byte 0 again, in mid-stream: a corrupt copy.
+# A restarted instance gets the same connection in mid-stream: whatever it sends can only make a corrupt copy.
 @test "no unit for a connection is ever restarted" {
     grep -q Accept=yes "$root/units/decant.socket"
     ! grep -E '^Restart=' "$root"/units/*@.service | grep -v 'Restart=no$' || fail 'a unit is restarted'
