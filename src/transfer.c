@@ -112,8 +112,7 @@ static enum transfer_state next_state(enum transfer_state state, enum transfer_e
 #define ROW(state, event, next, sees) [TRANSFER_##state][TRANSFER_##event] = TRANSFER_##next,
     static const uint8_t table[TRANSFER_DONE][TRANSFER_EVENTS] = {TRANSFER_TABLE(ROW)};
 #undef ROW
-    enum transfer_state next = table[state][event];
-    return next == TRANSFER_NOWHERE ? TRANSFER_ABORTED : next; /* a bug is no reason to hang */
+    return table[state][event];
 }
 
 /*
@@ -153,6 +152,10 @@ static void move(struct transfer *t, enum transfer_event event)
 {
     enum transfer_state next = next_state(t->slot->state, event);
 
+    if (next == TRANSFER_NOWHERE) { /* a bug of ours: no reason to hang, nor to call it success */
+        next = TRANSFER_ABORTED;
+        event = TRANSFER_BROKEN;
+    }
     /* The last look, for the report. A UNIX queue may be empty only because the peer has left. */
     if (next == TRANSFER_ABORTED && resets(t->kind))
         (void)note_progress(t, outstanding(t));

@@ -100,8 +100,7 @@ enum socket_kind {
     SOCKET_VSOCK, /* SIOCOUTQ from Linux 6.11 on */
 };
 
-/* The most that one step sends, so that a fast client cannot starve the others; more is no faster.
- */
+/* The most that one step sends, so that a fast client cannot starve the others. */
 #define TRANSFER_TURN (1 << 20)
 
 /* A timeout is so many looks in a row without progress: time in which we did not run is one. */
@@ -118,8 +117,7 @@ struct transfer_slot {
     off_t start;  /* the promise: bytes start to end of the file */
     off_t end;
     int64_t started; /* ns, CLOCK_MONOTONIC */
-    uint8_t
-        state; /* enum transfer_state; written before what it stands for, which may be done twice */
+    uint8_t state;   /* enum transfer_state; written before the deed, which may be done twice */
 };
 
 struct transfer {
