@@ -142,14 +142,14 @@ logs() {
         wanted="<${priorities[$1]}>.{15} decant\\[[0-9]+\\]: $2"
     fi
     # Where a launcher's own lines come last, they tell why there is none of decant.
-    for ((i = 0; i < 1000; i++)); do
-        has_lines "^$wanted" "${3-1}" && no_decant && break
-        sleep 0.01
-    done
-    has_lines "^$wanted" "${3-1}" || fail "not ${3-1} lines of '$wanted' in:" "$(tail -n 5 "$T/$log")"
-    no_decant || fail "decant still runs: $pid"
+    wait_for 10 recorded "^$wanted" "${3-1}" ||
+        fail "not ${3-1} lines of '$wanted', or decant still runs ($pid), in:" "$(tail -n 5 "$T/$log")"
     found=$(records)
     ((found == ${3-1})) || fail "$found records, not ${3-1}:" "$(tail -n 5 "$T/$log")"
+}
+
+recorded() {
+    has_lines "$@" && no_decant
 }
 
 has_lines() {
