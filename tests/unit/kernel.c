@@ -443,6 +443,7 @@ static int give_tcp_info(
               : s->ended           ? TCP_CLOSE_WAIT
                                    : TCP_ESTABLISHED;
     memcpy(info + 120, &acked, sizeof(acked));
+    memcpy(info + 144, &s->unsent, sizeof(s->unsent));
     return 0;
 }
 

@@ -67,6 +67,7 @@ struct kernel_socket {
     bool no_delay;
     bool fin;         /* we have sent the end */
     bool unreachable; /* the network has given it up: no peer any more */
+    uint32_t unsent;  /* of what is queued, behind a closed window */
     bool fast_open;   /* TCP Fast Open: the handshake has not ended */
     bool fin_acked;   /* never on UNIX, where nothing counts it */
     bool ended;       /* the client has sent its end, or has closed */

@@ -282,6 +282,7 @@ struct hand {
     int setsockopt_error;
     int calloc_fails;
     int domain;
+    int protocol; /* with AF_INET; 0: TCP */
     int listen_fds_error;
     bool no_dev_null;
 };
@@ -378,6 +379,8 @@ static const struct hand hands[] = {
         REFUSED(ENOTSOCK, "a listening socket", "Accept=yes")},
     {"wrong: no client", {FRESH, DEV_NULL, DEV_NULL}, REFUSED(ENOTSOCK, "without a client")},
     {"wrong: of another family", {TCP4, DEV_NULL, DEV_NULL}, .domain = AF_PHONET,
+        REFUSED(ENOTSOCK, "neither TCP, MPTCP, UNIX nor vsock")},
+    {"wrong: SCTP", {TCP4, DEV_NULL, DEV_NULL}, .domain = AF_INET, .protocol = IPPROTO_SCTP,
         REFUSED(ENOTSOCK, "neither TCP, MPTCP, UNIX nor vsock")},
     {"wrong: for another process", {DEV_NULL, DEV_NULL, DEV_NULL, TCP4}, ANOTHER, "1",
         REFUSED(ENOTSOCK, "meant for another process", "LISTEN_PID")},
@@ -530,7 +533,8 @@ static void check_clients(const struct hand *c, bool gone)
 {
     for (int i = 0; i < HANDED; i++) {
         bool tcp = is_tcp_client(c->things[i]);
-        if ((!tcp && c->things[i] != LOCAL) || c->domain == AF_PHONET || !is_handed(c, i))
+        if ((!tcp && c->things[i] != LOCAL) || c->domain == AF_PHONET || c->protocol ||
+            !is_handed(c, i))
             continue;
         enum kernel_view view = look_at(i);
         enum kernel_view should = !gone ? VIEW_OPEN : tcp ? VIEW_RESET : VIEW_END;
@@ -659,7 +663,7 @@ static void child(const struct hand *c)
     fake.vsock = c->domain == AF_VSOCK;
     kernel.calloc_fails = c->calloc_fails;
     kernel.domain = c->domain;
-    kernel.protocol = c->domain == AF_INET ? IPPROTO_TCP : 0;
+    kernel.protocol = c->protocol ? c->protocol : c->domain == AF_INET ? IPPROTO_TCP : 0;
     kernel.listen_fds_error = c->listen_fds_error;
     kernel.setsockopt_error = c->setsockopt_error;
     int r = handover_take(&handover, &problem);

@@ -30,10 +30,22 @@ static char directory[] = "/tmp/decant-test-source.XXXXXX";
 
 static struct {
     int pread_error;
+    int open_error;
     bool grow; /* the file, between the look at its size and the look behind it */
     bool no_proc;
     bool no_flags;
 } fake;
+
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...)
+{
+    if (fake.open_error) {
+        errno = fake.open_error;
+        return -1;
+    }
+    return __real_open64(path, flags, 0600);
+}
 
 ssize_t __real_pread64(int fd, void *buffer, size_t size, off_t offset);
 ssize_t __wrap_pread64(int fd, void *buffer, size_t size, off_t offset);
@@ -398,6 +410,29 @@ static void test_long_name(void **state)
     assert_true(strlen(problem.text) < sizeof(problem.text));
 }
 
+/* A process without descriptors is no missing file, and a disk that fails is none either. */
+static void test_open_error(void **state)
+{
+    static const struct {
+        int error;
+        int status;
+    } cases[] = {{EMFILE, EX_OSERR}, {ENFILE, EX_OSERR}, {ENOMEM, EX_OSERR}, {EIO, EX_IOERR},
+        {ENXIO, EX_NOINPUT}};
+    const struct options options = {.file = "/proc/self/exe", .length = OPTIONS_TO_THE_END};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct source source;
+        struct problem problem;
+        fake.open_error = cases[i].error;
+        assert_int_equal(source_open(&source, &options, -1, &problem), -cases[i].error);
+        fake.open_error = 0;
+        assert_int_equal(problem.status, cases[i].status);
+        assert_non_null(strstr(problem.text, strerror(cases[i].error)));
+        assert_int_equal(source.fd, -1);
+    }
+}
+
 /* ---- is it still the same? ---- */
 
 enum deed {
@@ -560,6 +595,7 @@ int main(void)
     for (size_t i = 0; i < LENGTH(openings); i++)
         suite_add(&suite, test_opening, &openings[i], "open: %s", openings[i].name);
     suite_add(&suite, test_unreadable, NULL, "open: not for this user");
+    suite_add(&suite, test_open_error, NULL, "open: whose fault it is");
     suite_add(&suite, test_long_name, NULL, "open: a name of 1000 bytes");
     for (size_t i = 0; i < LENGTH(adoptions); i++)
         suite_add(&suite, test_adoption, &adoptions[i], "handed over: %s", adoptions[i].name);

@@ -1713,6 +1713,23 @@ static void test_stop_with_both_ends_sent(void **state)
     assert_int_equal(kernel_calls(w.s, 'X'), 0);
 }
 
+/* The same behind a closed window: there the kernel does send a reset, and a wait could be endless.
+ */
+static void test_stop_with_the_end_unsent(void **state)
+{
+    struct world w;
+
+    (void)state;
+    begin(&w, SOCKET_TCP, SMALL);
+    step(&w, POLLOUT);
+    kernel_do(EVENT_ENDS, w.s, 0);
+    step_ready(&w);
+    w.s->unsent = 1;
+    transfer_stop(&w.t);
+    check_reset(&w);
+    assert_int_equal(w.s->view, VIEW_RESET);
+}
+
 /* A spoofed SYN with data brings a connection that nobody has answered: SIOCOUTQ says 0 there. */
 static void test_fast_open(void **state)
 {
@@ -1867,6 +1884,7 @@ static const struct {
     {test_stop_after_everything, "stop: after everything"},
     {test_stop_unix_before_proof, "stop: a UNIX socket before the proof"},
     {test_stop_with_both_ends_sent, "stop: with both ends sent"},
+    {test_stop_with_the_end_unsent, "stop: with both ends queued, and ours unsent"},
     {test_fast_open, "fast open: nothing is acknowledged before the handshake"},
     {test_eagain_without_reason, "turn: EAGAIN although there is room"},
     {test_file_that_speaks_like_a_socket, "blame: a file that speaks like a socket"},
