@@ -202,7 +202,7 @@ static int add_connection(
     int r = transfer_arm(fd, kind);
     if (r < 0)
         return problem_set(problem, -r, EX_OSERR, "setsockopt: %s", strerror(-r));
-    if (kind <= SOCKET_MPTCP && transfer_bytes_before(fd) > 0)
+    if (transfer_resets(kind) && transfer_bytes_before(fd) > 0)
         return problem_set(problem, EALREADY, EX_PROTOCOL,
             "something was sent to %s before decant was started, so that it could not get the file "
             "as it is; leave out Restart= and banners, and see what else writes to descriptor %d",
@@ -252,7 +252,7 @@ static void reset_if_client(int fd, bool any_kind)
     enum socket_kind kind;
     const char *what;
 
-    if (judge(fd, &kind, &what) == CONNECTED && (any_kind || kind <= SOCKET_MPTCP))
+    if (judge(fd, &kind, &what) == CONNECTED && (any_kind || transfer_resets(kind)))
         transfer_abort(fd, kind);
 }
 

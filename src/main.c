@@ -17,8 +17,8 @@ static int help(const struct options *options, struct handover *handover, struct
     if (handover->n_connections > 0) {
         (void)problem_set(
             &problem, 0, EX_USAGE, "--help and --version send no file; leave them out");
-        report_problem(report, &problem);
         handover_end(handover);
+        report_problem(report, &problem);
         return report->status;
     }
     if (options->help)
@@ -58,8 +58,8 @@ int main(int argc, char **argv)
         r = single_run(&handover, &source, &options, &report, &problem);
         source_close(&source);
     }
+    handover_end(&handover); /* first: a log that blocks must not keep a client from its reset */
     if (r < 0)
         report_problem(&report, &problem);
-    handover_end(&handover);
     return report.status;
 }

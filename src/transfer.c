@@ -37,11 +37,6 @@ struct tcp_facts {
 
 _Static_assert(offsetof(struct tcp_facts, data_segs_out) == 156, "not the layout of tcp_info");
 
-static bool resets(enum socket_kind kind)
-{
-    return kind == SOCKET_TCP || kind == SOCKET_MPTCP;
-}
-
 static int set_linger(int fd, bool armed)
 {
     const struct linger linger = {.l_onoff = armed, .l_linger = 0};
@@ -53,7 +48,7 @@ int transfer_arm(int fd, enum socket_kind kind)
 {
     const int lowat = NOTSENT_LOWAT;
 
-    if (!resets(kind))
+    if (!transfer_resets(kind))
         return 0;
     /* Without it a stalled client only costs more kernel memory: no reason to fail. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof(lowat));
@@ -97,7 +92,7 @@ void transfer_abort(int fd, enum socket_kind kind)
     if (facts.state == TCP_LAST_ACK && facts.notsent_bytes == 0) {
         /* Both ends are sent: connect(2) would forget the tail without a word to the client. */
         (void)set_linger(fd, false);
-    } else if (resets(kind)) {
+    } else if (transfer_resets(kind)) {
         /* Armed again, in case that connect(2) fails and close(2) must do it. */
         (void)set_linger(fd, true);
         (void)connect(fd, &nobody, sizeof(nobody)); /* tcp_disconnect() in the kernel: RST */
@@ -138,9 +133,10 @@ static off_t outstanding(const struct transfer *t)
 static bool note_progress(struct transfer *t, off_t left)
 {
     off_t sent = t->slot->offset - t->slot->start;
-    off_t end_of_stream = t->end_sent && resets(t->kind);
+    off_t end_of_stream = t->end_sent && transfer_resets(t->kind);
     off_t acknowledged = left < 0 ? 0 : sent + end_of_stream - left;
-    bool more = acknowledged > t->acknowledged || (!resets(t->kind) && sent > t->looked_sent);
+    bool more =
+        acknowledged > t->acknowledged || (!transfer_resets(t->kind) && sent > t->looked_sent);
 
     if (acknowledged > t->acknowledged)
         t->acknowledged = acknowledged;
@@ -157,7 +153,7 @@ static void move(struct transfer *t, enum transfer_event event)
         event = TRANSFER_BROKEN;
     }
     /* The last look, for the report. A UNIX queue may be empty only because the peer has left. */
-    if (next == TRANSFER_ABORTED && resets(t->kind))
+    if (next == TRANSFER_ABORTED && transfer_resets(t->kind))
         (void)note_progress(t, outstanding(t));
     t->slot->state = next;
     t->event = event;
@@ -300,7 +296,7 @@ static void watch_from(struct transfer *t, int64_t now)
 static void send_end(struct transfer *t, int64_t now)
 {
     watch_from(t, now);
-    int r = resets(t->kind) ? set_linger(t->fd, false) : 0;
+    int r = transfer_resets(t->kind) ? set_linger(t->fd, false) : 0;
     if (r < 0) {
         fail(t, TRANSFER_BROKEN, "setsockopt", -r);
     } else if (shutdown(t->fd, SHUT_WR) < 0) {
@@ -317,7 +313,7 @@ static void hold_end(struct transfer *t, int64_t now)
     const int on = 1;
 
     watch_from(t, now);
-    if (resets(t->kind)) /* costs only time where it fails */
+    if (transfer_resets(t->kind)) /* costs only time where it fails */
         (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
@@ -421,7 +417,7 @@ static void look_for_stall(struct transfer *t, off_t left, int64_t now)
 static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
 {
     /* A UNIX peer that closed with bytes unread has emptied the queue, too, and left an error. */
-    if (!resets(t->kind))
+    if (!transfer_resets(t->kind))
         learn_error(t);
     if (transfer_ended(t))
         return;

@@ -100,6 +100,11 @@ enum socket_kind {
     SOCKET_VSOCK, /* SIOCOUTQ from Linux 6.11 on */
 };
 
+static inline bool transfer_resets(enum socket_kind kind)
+{
+    return kind == SOCKET_TCP || kind == SOCKET_MPTCP;
+}
+
 /* The most that one step sends, so that a fast client cannot starve the others. */
 #define TRANSFER_TURN (1 << 20)
 

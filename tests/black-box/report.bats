@@ -306,3 +306,18 @@ bad() {
     [[ $(cat "$T/out") == decant\ * ]] || fail "$(cat "$T/out")"
     [[ $(wc -l <"$T/out") == 1 ]]
 }
+
+# A pipe to a logger that hangs: the words can wait, and the client cannot.
+@test "a log that blocks does not keep a client from its reset" {
+    mkfifo "$T/full"
+    exec {log}<>"$T/full"
+    dd if=/dev/zero of="$T/full" bs=4096 oflag=nonblock status=none 2>/dev/null || true # it is full
+    # shellcheck disable=SC2016 # it is the inner shell that expands them
+    wrap=(sh -c 'exec "$@" 2>"$0"' "$T/full")
+    start "${systemd[@]}" -- "$T/none"
+    client one --timeout=20 drain
+    client_is_refused one
+    head -c 65536 <&"$log" >/dev/null
+    decant_gives 66
+    exec {log}>&-
+}
