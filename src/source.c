@@ -1,16 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 #include "source.h"
 
+#include "handover.h"
 #include "options.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+/* struct open_how, openat2(2), without <linux/openat2.h>, which musl has not. */
+struct how_to_open {
+    uint64_t flags;
+    uint64_t mode;
+    uint64_t resolve;
+};
+
+#define NO_MAGIC_LINKS UINT64_C(0x02)
+#define BENEATH        UINT64_C(0x08)
+
+#ifndef RWF_NOWAIT /* musl before 1.2.5 */
+#define RWF_NOWAIT 8
+static ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags)
+{
+    return syscall(SYS_preadv2, fd, iov, n, (unsigned long)at, (unsigned long)((uint64_t)at >> 32),
+        flags); /* where a long has 64 bits, the second half is not looked at */
+}
+#endif
+
+/* How far ahead of a transfer the disk is asked to read: more gains nothing, less and it waits. */
+#define AHEAD (8 * INT64_C(1048576))
 
 /* Not every failure to open is the file's. */
 static int status_of_open(int error)
@@ -30,44 +56,52 @@ static int status_of_open(int error)
 /*
  * O_NONBLOCK, so that a FIFO without a writer does not hold us; O_NOCTTY, so that a terminal is not
  * adopted. Both are then refused, since they are not regular. Symbolic links are followed: where
- * FILE points is the admin's choice.
+ * FILE points is the admin's choice, but a name below a directory cannot lead out of it.
  */
-static int open_path(struct source *source, const char *path, struct problem *problem)
+static int open_name(const struct served *served)
 {
-    source->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (source->fd >= 0)
-        return 0;
+    const uint64_t flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    struct how_to_open how = {.flags = flags, .resolve = BENEATH | NO_MAGIC_LINKS};
 
-    int error = errno;
+    if (served->directory < 0)
+        return open(served->name, (int)flags);
+    return (int)syscall(SYS_openat2, served->directory, served->name, &how, sizeof(how));
+}
+
+static int refuse_name(const struct source *source, int error, struct problem *problem)
+{
     const char *mend = error == ENOENT || error == ENOTDIR ? "; create it, or correct the path"
                        : error == EACCES || error == EPERM
                            ? "; let this user read it, and enter its directories"
                        : error == ENXIO || error == ELOOP ? "; name a regular file"
+                       : error == EXDEV                   ? "; it leads out of the served directory"
+                       : error == ENOSYS                  ? "; to serve a directory takes Linux 5.6"
                                                           : "";
+
     return problem_set(problem, error, status_of_open(error), "cannot open '%s' as user %ju: %s%s",
-        path, (uintmax_t)geteuid(), strerror(error), mend);
+        source->name, (uintmax_t)geteuid(), strerror(error), mend);
 }
 
 /* OpenFile= and StandardInput=file: hand over what the unit says, which may not be readable. */
-static int adopt_descriptor(struct source *source, int fd, struct problem *problem)
+static int adopt_given(struct source *source, int given, struct problem *problem)
 {
     char link[40];
 
-    source->fd = fd;
-    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", given);
     ssize_t n = readlink(link, source->name, sizeof(source->name) - 1);
     if (n > 0)
         source->name[n] = '\0';
     else /* no /proc here: a name for people only */
         (void)snprintf(source->name, sizeof(source->name), "the handed-over file");
 
-    int flags = fcntl(fd, F_GETFL);
+    int flags = fcntl(given, F_GETFL);
     if (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
         return problem_set(problem, EBADF, EX_NOINPUT,
             "%s was handed over as descriptor %d, which is not open for reading; "
             "use OpenFile=PATH:data:read-only",
-            source->name, fd);
-    return 0;
+            source->name, given);
+    source->fd = fcntl(given, F_DUPFD_CLOEXEC, 0); /* each opening has one of its own to close */
+    return source->fd < 0 ? problem_call(problem, "fcntl") : 0;
 }
 
 /*
@@ -133,6 +167,8 @@ static int examine(struct source *source, const struct options *options, struct 
     if (!S_ISREG(status.st_mode))
         return problem_set(problem, EINVAL, EX_NOINPUT, "'%s' is %s; name a regular file",
             source->name, source_type_name(status.st_mode));
+    source->device = status.st_dev;
+    source->inode = status.st_ino;
     source->size = status.st_size;
     source->mtime = status.st_mtim;
     source->allow_changes = options->allow_changes;
@@ -140,52 +176,271 @@ static int examine(struct source *source, const struct options *options, struct 
     return r < 0 ? r : set_range(source, options, problem);
 }
 
-int source_open(
-    struct source *source, const struct options *options, int handed_fd, struct problem *problem)
+static int open_source(struct source *source, const struct served *served, struct problem *problem)
 {
     int r;
 
-    *source = (struct source){.fd = -1};
-    if (handed_fd >= 0) {
-        r = adopt_descriptor(source, handed_fd, problem);
-        if (r == 0 && options->file)
-            r = problem_set(problem, EINVAL, EX_USAGE,
-                "FILE is given ('%s') and %s is handed over; leave one of the two out",
-                options->file, source->name);
-    } else if (options->file) {
-        (void)snprintf(source->name, sizeof(source->name), "%s", options->file);
-        r = open_path(source, options->file, problem);
+    source->fd = -1;
+    if (served->given >= 0) {
+        r = adopt_given(source, served->given, problem);
     } else {
-        r = problem_set(problem, EINVAL, EX_USAGE,
+        (void)snprintf(source->name, sizeof(source->name), "%s%s%s",
+            served->directory < 0 ? "" : served->options->file, served->directory < 0 ? "" : "/",
+            served->name);
+        source->fd = open_name(served);
+        r = source->fd < 0 ? refuse_name(source, errno, problem) : 0;
+    }
+    return r < 0 ? r : examine(source, served->options, problem);
+}
+
+static void close_source(struct source *source)
+{
+    if (source && source->fd >= 0)
+        (void)close(source->fd); /* read-only: there is nothing that close(2) could lose */
+    free(source);
+}
+
+/* No longer what new clients get; gone at once, unless transfers still run with it. */
+static void retire(struct served *served)
+{
+    struct source *source = served->current;
+
+    served->current = NULL;
+    if (source && source->transfers == 0)
+        close_source(source);
+}
+
+/* What a new client would get now. */
+static int look_at(const struct served *served, struct stat *status)
+{
+    if (served->given >= 0)
+        return fstat(served->given, status);
+    if (served->directory >= 0)
+        return fstatat(served->directory, served->name, status, 0);
+    return stat(served->name, status);
+}
+
+static bool is_same_file(const struct source *source, const struct stat *now)
+{
+    return now->st_dev == source->device && now->st_ino == source->inode;
+}
+
+static bool is_unchanged(const struct source *source, const struct stat *now)
+{
+    return now->st_size == source->size && now->st_mtim.tv_sec == source->mtime.tv_sec &&
+           now->st_mtim.tv_nsec == source->mtime.tv_nsec;
+}
+
+int source_refresh(struct served *served, struct source **ret, struct problem *problem)
+{
+    struct source *source = served->current;
+    struct stat status;
+
+    if (source && look_at(served, &status) == 0 && is_same_file(source, &status)) {
+        if (is_unchanged(source, &status)) {
+            *ret = source;
+            return 0;
+        }
+        /* A log that grows for ever must not be opened for ever. Each slot keeps its own end. */
+        if (source->allow_changes) {
+            int r = examine(source, served->options, problem);
+            if (r == 0)
+                *ret = source;
+            return r;
+        }
+    }
+    retire(served);
+    source = calloc(1, sizeof(*source));
+    if (!source)
+        return problem_call(problem, "calloc");
+    source->generation = ++served->generations;
+    int r = open_source(source, served, problem);
+    if (r < 0) {
+        close_source(source);
+        return r;
+    }
+    served->current = *ret = source;
+    return 0;
+}
+
+void source_hold(struct source *source)
+{
+    source->transfers++;
+}
+
+void source_release(const struct served *served, struct source *source)
+{
+    if (--source->transfers == 0 && source != served->current)
+        close_source(source);
+}
+
+/* A directory as FILE serves the file in it that bears the socket's name. */
+static int open_directory(struct sources *sources, const char *file)
+{
+    struct stat status;
+
+    sources->directory = -1;
+    if (!file || stat(file, &status) < 0 || !S_ISDIR(status.st_mode))
+        return 0; /* no directory, or it shows when the file is opened */
+    sources->directory = open(file, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return sources->directory < 0 ? -errno : 0;
+}
+
+static int name_socket(struct sources *sources, size_t i, const char *name, const char *socket,
+    const struct options *options, struct problem *problem)
+{
+    if (!name)
+        return problem_set(problem, EINVAL, EX_NOINPUT,
+            "'%s' is a directory; name a regular file, or give the socket %s a name with "
+            "FileDescriptorName= in its unit",
+            options->file, socket);
+    sources->served[i].name = name;
+    sources->served[i].directory = sources->directory;
+    return 0;
+}
+
+/* With a directory, a file for each socket; else one for all of them. */
+static int plan_served(struct sources *sources, const struct options *options,
+    struct handover *handover, struct problem *problem)
+{
+    /* An accident of the shell (decant FILE <file) is no second file. */
+    int given = handover->file_is_stdin && options->file ? -1 : handover->file_fd;
+    int r = 0;
+
+    if (given < 0 && sources->directory >= 0) {
+        for (size_t i = 0; i < handover->n_connections && r == 0; i++)
+            r = name_socket(sources, i, handover->connections[i].name,
+                handover->connections[i].peer, options, problem);
+        for (size_t i = 0; i < handover->n_listeners && r == 0; i++)
+            r = name_socket(sources, i, handover->listeners[i].name, handover->listeners[i].address,
+                options, problem);
+        return r;
+    }
+    if (given >= 0 && options->file)
+        return problem_set(problem, EINVAL, EX_USAGE,
+            "FILE is given ('%s') and a file is handed over as descriptor %d; leave one of the two "
+            "out",
+            options->file, given);
+    if (given < 0 && !options->file)
+        return problem_set(problem, EINVAL, EX_USAGE,
             "FILE is missing, and none was handed over (does that of OpenFile= exist?); "
             "decant [OPTION...] FILE");
-    }
-    if (r == 0)
-        r = examine(source, options, problem);
+    sources->n = 1;
+    sources->served[0] =
+        (struct served){.options = options, .name = options->file, .directory = -1, .given = given};
+    if (given >= 0)
+        handover->file_fd = -1;
+    return 0;
+}
+
+/* Which socket it was that has no file. */
+static int tell_socket(
+    const struct handover *handover, size_t i, int error, struct problem *problem)
+{
+    const struct problem first = *problem;
+    bool listening = handover->n_listeners > 0;
+
+    return problem_set(problem, -error, first.status, "%s (FileDescriptorName=%s, the socket %s)",
+        first.text, listening ? handover->listeners[i].name : handover->connections[i].name,
+        listening ? handover->listeners[i].address : handover->connections[i].peer);
+}
+
+int sources_open(struct sources *sources, const struct options *options, struct handover *handover,
+    struct problem *problem)
+{
+    struct source *source;
+
+    *sources = (struct sources){.n = handover->n_connections + handover->n_listeners};
+    int r = open_directory(sources, options->file);
     if (r < 0)
-        source_close(source);
+        return problem_set(problem, -r, status_of_open(-r), "cannot open '%s' as user %ju: %s",
+            options->file, (uintmax_t)geteuid(), strerror(-r));
+    sources->served = calloc(sources->n, sizeof(*sources->served));
+    if (!sources->served)
+        return problem_call(problem, "calloc");
+    for (size_t i = 0; i < sources->n; i++)
+        sources->served[i] =
+            (struct served){.options = options, .name = "", .directory = -1, .given = -1};
+    r = plan_served(sources, options, handover, problem);
+    for (size_t i = 0; i < sources->n && r == 0; i++) {
+        r = source_refresh(&sources->served[i], &source, problem);
+        if (r < 0 && sources->directory >= 0)
+            r = tell_socket(handover, i, r, problem);
+    }
+    if (r < 0)
+        sources_close(sources);
     return r;
 }
 
-int source_check(const struct source *source)
+struct served *sources_for(const struct sources *sources, size_t socket)
+{
+    return &sources->served[sources->n > 1 ? socket : 0];
+}
+
+void sources_close(struct sources *sources)
+{
+    for (size_t i = 0; i < sources->n && sources->served; i++) {
+        retire(&sources->served[i]);
+        if (sources->served[i].given >= 0)
+            (void)close(sources->served[i].given);
+    }
+    free(sources->served);
+    if (sources->directory >= 0)
+        (void)close(sources->directory);
+    *sources = (struct sources){.directory = -1};
+}
+
+int source_check(const struct source *source, off_t end)
 {
     struct stat now;
 
     if (fstat(source->fd, &now) < 0)
         return -errno;
-    if (now.st_size < source->end)
+    if (now.st_size < end)
         return -ENODATA;
-    if (source->allow_changes)
-        return 0;
-    if (now.st_size != source->size || now.st_mtim.tv_sec != source->mtime.tv_sec ||
-        now.st_mtim.tv_nsec != source->mtime.tv_nsec)
-        return -ESTALE;
-    return 0;
+    return source->allow_changes || is_unchanged(source, &now) ? 0 : -ESTALE;
 }
 
-void source_close(struct source *source)
+/* Reads one byte, but not from the disk: preadv2(2), RWF_NOWAIT. */
+static bool is_in_memory(const struct source *source, off_t at)
 {
-    if (source->fd >= 0)
-        (void)close(source->fd); /* read-only: there is nothing that close(2) could lose */
-    source->fd = -1;
+    char byte;
+    const struct iovec one = {&byte, 1};
+
+    return preadv2(source->fd, &one, 1, at, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+}
+
+static void ask(const struct source *source, off_t from, off_t to)
+{
+    if (from < to) /* where it fails, sendfile(2) waits for the disk, as it would without */
+        (void)posix_fadvise(source->fd, from, to - from, POSIX_FADV_WILLNEED);
+}
+
+/* In steps of half of what is read ahead, and each page once: to ask again costs a look at each. */
+static void ask_ahead(struct source *source, off_t from, off_t ahead)
+{
+    bool known = source->asked_from <= from && from < source->asked_to;
+
+    if (known && (source->asked_to - from >= AHEAD / 2 || source->asked_to >= ahead))
+        return;
+    ask(source, known ? source->asked_to : from, ahead);
+    source->asked_from = from;
+    source->asked_to = ahead;
+}
+
+/*
+ * What was read ahead is there up to its last byte, so the last one tells of all. With what lies
+ * ahead in memory, as it mostly does, one call is all that it takes.
+ */
+bool source_ready(struct source *source, off_t from, off_t to, off_t end)
+{
+    off_t ahead = end - from > AHEAD ? from + AHEAD : end;
+
+    if (from >= to || is_in_memory(source, ahead - 1))
+        return true;
+    ask_ahead(source, from, ahead);
+    if (is_in_memory(source, to - 1))
+        return true;
+    ask(source, from, to); /* it may have been here, and gone again */
+    return false;
 }

@@ -8,41 +8,95 @@
 #include <sys/types.h>
 #include <time.h>
 
+struct handover;
 struct options;
 
 /*
- * One opening of the served file, and what of it is promised to every client: the bytes from start
- * to end, as the file was when it was opened.
+ * One opening of a served file, and what of it is promised to every client: the bytes from start to
+ * end, as the file was when it was opened.
  */
 struct source {
-    int fd;                /* owned; open for reading, a regular file; -1: none */
-    char name[256];        /* for people: the path, or what /proc says of a handed-over file */
+    int fd;              /* owned; open for reading, a regular file; -1: none */
+    uint32_t generation; /* a number that no other opening of the same name has */
+    uint32_t transfers;  /* that run with it; whoever starts and ends them counts */
+    bool allow_changes;  /* only truncation below the promise is a change */
+    dev_t device;        /* what was opened; of no other file as long as it is open */
+    ino_t inode;
     off_t size;            /* bytes, at open */
     struct timespec mtime; /* at open; of CLOCK_REALTIME */
     off_t start;           /* 0 <= start <= end <= size */
     off_t end;             /* the first byte that is not promised */
-    bool allow_changes;    /* only truncation below end is a change */
+    off_t asked_from;      /* the range that the disk was last asked for */
+    off_t asked_to;
+    char name[256]; /* for people: the path, or what /proc says of a handed-over file */
 };
 
 /*
- * Opens options->file, or takes handed_fd, an open descriptor of a regular file, when that is not
- * -1; the source owns it from then on. Returns 0, or a negative errno with *problem filled in:
- * EX_NOINPUT for a file that is missing, unreadable, not regular, or longer than it says, proc(5);
- * EX_USAGE for an offset or a length beyond its end, and for a FILE beside a handed-over one.
+ * A file as new clients are to get it: where it is found, and its present opening. A name that has
+ * been given a new file by rename(2), or whose file was written to, is opened anew for the next
+ * client; the transfers that run keep the opening that they began with.
  */
-int source_open(struct source *source, const struct options *options, int handed_fd,
-    struct problem *problem) __attribute__((nonnull, warn_unused_result));
+struct served {
+    const struct options *options; /* borrowed */
+    uint32_t generations;          /* how often it was opened */
+    const char *name;              /* borrowed; a path, or one below directory; "" where given */
+    int directory;                 /* borrowed; or -1 */
+    int given;                     /* owned; a handed-over file, or -1 */
+    struct source *current;        /* owned while nobody else counts on it; NULL: none */
+};
+
+/* The files of all sockets: one for all, or of a directory one for each. */
+struct sources {
+    struct served *served; /* n of them, owned */
+    size_t n;
+    int directory; /* owned; -1: FILE is none */
+};
 
 /*
- * Is it still the file that was promised? Unchanged is the same size and the same mtime; not ctime,
- * which rename(2), unlink(2), link(2) and chmod(2) move although every byte stays. Returns 0;
- * -ESTALE: changed; -ENODATA: it has lost promised bytes; or what fstat(2) says.
+ * Opens options->file, or takes the file that was handed over, or where options->file is a
+ * directory, the file in it that bears the name of each socket, beneath which openat2(2) keeps it.
+ * Returns 0, or a negative errno with *problem filled in: EX_NOINPUT for a file that is missing,
+ * unreadable, not regular, or longer than it says, proc(5), and for a socket without a name;
+ * EX_USAGE for an offset or a length beyond its end, and for a FILE beside a handed-over one.
+ */
+int sources_open(struct sources *sources, const struct options *options, struct handover *handover,
+    struct problem *problem) __attribute__((nonnull, warn_unused_result));
+
+/* The file for the socket of that number: connections and listeners are counted from 0 each. */
+struct served *sources_for(const struct sources *sources, size_t socket) __attribute__((nonnull));
+
+void sources_close(struct sources *sources) __attribute__((nonnull));
+
+/*
+ * The opening that a client gets who has come before this call: the present one, or a new one where
+ * stat(2) says that the file is another. Returns 0 with *ret set, borrowed, and good for as long as
+ * its transfers are counted; or what sources_open() says.
+ */
+int source_refresh(struct served *served, struct source **ret, struct problem *problem)
+    __attribute__((nonnull, warn_unused_result));
+
+/* One transfer more, or less, counts on it. With the last, an opening that is no longer the present
+ * one is closed. */
+void source_hold(struct source *source) __attribute__((nonnull));
+void source_release(const struct served *served, struct source *source) __attribute__((nonnull));
+
+/*
+ * Is it still the file that was promised up to that end? Unchanged is the same size and the same
+ * mtime; not ctime, which rename(2), unlink(2), link(2) and chmod(2) move although every byte
+ * stays. Returns 0; -ESTALE: changed; -ENODATA: it has lost promised bytes; or what fstat(2) says.
  * What cannot be seen: a change within one step of the file system's clock (up to 4 ms before
  * Linux 6.13), a store through mmap(2) to a page that is dirty already, an mtime that was set back.
  */
-int source_check(const struct source *source) __attribute__((nonnull, warn_unused_result));
+int source_check(const struct source *source, off_t end)
+    __attribute__((nonnull, warn_unused_result));
 
-void source_close(struct source *source) __attribute__((nonnull));
+/*
+ * Would sendfile(2) of the bytes from `from` to `to` go without waiting for the disk? Asks the
+ * kernel for what follows, up to 8 MiB and not beyond end, if that is not in memory. True also
+ * where the file system cannot tell.
+ */
+bool source_ready(struct source *source, off_t from, off_t to, off_t end)
+    __attribute__((nonnull, warn_unused_result));
 
 /* What a file of that mode is, in words: "a regular file", "a directory", ... */
 const char *source_type_name(mode_t mode);

@@ -20,9 +20,6 @@
 /* What may wait in the kernel unsent: bounds what a stalled client can pin there. */
 #define NOTSENT_LOWAT (16 * 1024)
 
-/* The longest wait, in ms, for the last acknowledgement, which raises no event of its own. */
-#define RECHECK_MOST 64
-
 /* The beginning of the kernel's struct tcp_info, of which each libc's own lacks another part. */
 struct tcp_facts {
     uint8_t state; /* TCP_SYN_RECV, TCP_LAST_ACK ... */
@@ -50,9 +47,15 @@ int transfer_arm(int fd, enum socket_kind kind)
 
     if (!transfer_resets(kind))
         return 0;
+    int r = set_linger(fd, true);
     /* Without it a stalled client only costs more kernel memory: no reason to fail. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof(lowat));
-    return set_linger(fd, true);
+    return r;
+}
+
+int transfer_arm_inherited(int fd, enum socket_kind kind)
+{
+    return transfer_resets(kind) ? set_linger(fd, true) : 0;
 }
 
 int transfer_pace(int fd, enum socket_kind kind, int64_t rate)
@@ -114,16 +117,17 @@ static enum transfer_state next_state(enum transfer_state state, enum transfer_e
  * The bytes that the peer's kernel has not acknowledged, the end of stream counted as one; or -1
  * where the socket cannot tell (vsock before Linux 6.11).
  */
-static off_t outstanding(const struct transfer *t)
+static off_t outstanding(struct transfer *t)
 {
     int bytes;
 
     if (ioctl(t->fd, OUTQ, &bytes) < 0)
         return -1;
+    if (bytes > 0 || t->kind != SOCKET_TCP || t->connected)
+        return bytes;
     /* TCP Fast Open: before the handshake has ended it says 0, whatever was queued. */
-    if (bytes == 0 && t->kind == SOCKET_TCP && get_facts(t->fd).state == TCP_SYN_RECV)
-        return t->slot->offset - t->slot->start + t->end_sent;
-    return bytes;
+    t->connected = get_facts(t->fd).state != TCP_SYN_RECV;
+    return t->connected ? 0 : t->slot->offset - t->slot->start + t->end_sent;
 }
 
 /*
@@ -228,7 +232,7 @@ static enum transfer_event blame_sendfile(int fd, int error)
 /* -ESTALE and -ENODATA are source_check()'s own words, anything else is an errno of fstat(2). */
 static enum transfer_event judge_file(struct transfer *t, enum transfer_event if_unchanged)
 {
-    int r = source_check(t->source);
+    int r = source_check(t->source, t->slot->end);
 
     if (r == 0)
         return if_unchanged;
@@ -286,7 +290,8 @@ static void watch_from(struct transfer *t, int64_t now)
 
     t->next_look = timeout > 0 ? now + timeout / TRANSFER_LOOKS : CLOCK_NEVER;
     t->quiet = 0;
-    t->recheck = 1;
+    t->recheck = 0;
+    t->wake = now; /* what was waited for in the state before is over */
 }
 
 /*
@@ -327,6 +332,23 @@ static void finish(struct transfer *t, enum transfer_event event, int64_t now)
 }
 
 /*
+ * Sending waits for its time. A disk that has not brought the page after all the waits may have
+ * failed to: then sendfile(2) must tell, and wait if it has to.
+ */
+static bool is_cold(struct transfer *t, off_t turn_end)
+{
+    return t->recheck < TRANSFER_RECHECKS - 1 &&
+           !source_ready(t->source, t->slot->offset, turn_end, t->slot->end);
+}
+
+static void wait_for_time(struct transfer *t, enum transfer_event event)
+{
+    t->held = true;
+    t->by_time = true;
+    move(t, event);
+}
+
+/*
  * Sends until the socket is full, the promise is queued, or the turn is over. One sendfile(2) moves
  * less than 2 GiB and may return short at any time, so only EAGAIN and the end stop it.
  */
@@ -337,6 +359,11 @@ static void send_turn(struct transfer *t, int64_t now)
     off_t turn_end =
         slot->end - slot->offset > TRANSFER_TURN ? slot->offset + TRANSFER_TURN : slot->end;
 
+    t->by_time = false;
+    if (is_cold(t, turn_end)) {
+        wait_for_time(t, TRANSFER_COLD);
+        return;
+    }
     while (slot->offset < turn_end) {
         ssize_t n =
             sendfile(t->fd, t->source->fd, &slot->offset, (size_t)(turn_end - slot->offset));
@@ -346,9 +373,13 @@ static void send_turn(struct transfer *t, int64_t now)
             fail(t, TRANSFER_SHORT, NULL, 0);
             return;
         }
+        if (errno == EAGAIN && slot->offset == turn_start) {
+            wait_for_time(t, TRANSFER_FULL);
+            return;
+        }
         if (errno == EAGAIN) {
             t->held = true;
-            t->futile = slot->offset == turn_start;
+            t->recheck = 0;
             move(t, TRANSFER_FULL);
             return;
         }
@@ -358,6 +389,7 @@ static void send_turn(struct transfer *t, int64_t now)
     }
     if (slot->offset < slot->end) {
         t->held = true;
+        t->recheck = 0;
         move(t, TRANSFER_PROGRESS);
     } else {
         finish(t, t->held ? TRANSFER_QUEUED : judge_file(t, TRANSFER_QUEUED_AT_ONCE), now);
@@ -381,7 +413,7 @@ static void learn_error(struct transfer *t)
  */
 static void discard_input(struct transfer *t)
 {
-    char dropped[16384];
+    static char dropped[16384]; /* nobody reads it: made and cleared once, not for each call */
 
     if (t->peer_ended) {
         learn_error(t);
@@ -403,9 +435,12 @@ static void look_for_stall(struct transfer *t, off_t left, int64_t now)
 
     if (note_progress(t, left)) {
         t->quiet = 0;
+        t->recheck -= t->recheck > 1 ? 2 : t->recheck; /* after a pause it is soon done */
         move(t, TRANSFER_PROGRESS);
     } else if (now < t->next_look) {
         return;
+    } else if (t->event == TRANSFER_COLD && left <= 0) {
+        t->quiet = 0; /* it has all that there is: the disk is slow, not the peer */
     } else if (++t->quiet >= TRANSFER_LOOKS) {
         fail(t, TRANSFER_STALLED, NULL, 0);
         return;
@@ -433,21 +468,46 @@ static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
     }
 }
 
+/* The next look for progress, in a queue in which nobody has been set an earlier time. */
+static void plan_look(struct transfer *t, int64_t now)
+{
+    uint8_t queue =
+        t->slot->state == TRANSFER_DRAINING ? TRANSFER_QUEUE_DRAIN : TRANSFER_QUEUE_STALL;
+    int64_t timeout = timeout_of(t);
+
+    if (t->queue != queue && timeout > 0)
+        t->next_look = now + timeout / TRANSFER_LOOKS;
+    t->queue = queue;
+    t->wake = t->next_look;
+}
+
+/* Where only the time can tell: after 1, 2, 4 ... ms, and in such steps up to the next look. */
+static void plan_recheck(struct transfer *t, int64_t now)
+{
+    uint8_t step = t->recheck;
+
+    if (t->queue >= TRANSFER_QUEUE_RECHECK && now < t->wake)
+        return; /* an event came between: a client that talks must not put the time off */
+    while (step > 0 && (CLOCK_MS << step) > t->next_look - now)
+        step--;
+    t->queue = (uint8_t)(TRANSFER_QUEUE_RECHECK + step);
+    t->wake = now + (CLOCK_MS << step);
+    if (t->recheck < TRANSFER_RECHECKS - 1)
+        t->recheck++;
+}
+
 /* What to wait for. After both ends of stream POLLHUP never ceases: then the time alone must do. */
 static void plan(struct transfer *t, int64_t now)
 {
-    t->wants = t->peer_ended ? 0 : POLLIN;
-    t->wake = t->next_look;
     bool sending = t->slot->state == TRANSFER_SENDING;
-    if (sending && !t->futile)
+
+    t->wants = t->peer_ended ? 0 : POLLIN;
+    if (sending && !t->by_time)
         t->wants |= POLLOUT;
-    if (sending ? !t->futile : t->checked)
-        return;
-    int64_t recheck = now + t->recheck * CLOCK_MS;
-    if (recheck < t->wake)
-        t->wake = recheck;
-    if (t->recheck < RECHECK_MOST)
-        t->recheck *= 2;
+    if (sending ? t->by_time : !t->checked)
+        plan_recheck(t, now);
+    else
+        plan_look(t, now);
 }
 
 void transfer_slot_init(struct transfer_slot *slot, const struct source *source, int64_t now)
@@ -457,12 +517,14 @@ void transfer_slot_init(struct transfer_slot *slot, const struct source *source,
         .start = source->start,
         .end = source->end,
         .started = now,
-        .state = TRANSFER_SENDING,
+        .generation = source->generation,
     };
+    /* Last, so that no other process ever finds half a slot: nothing is sent before it is set. */
+    __atomic_store_n(&slot->state, TRANSFER_SENDING, __ATOMIC_RELEASE);
 }
 
 void transfer_start(struct transfer *t, struct transfer_slot *slot, int fd, enum socket_kind kind,
-    const struct source *source, const struct transfer_limits *limits, int64_t now)
+    struct source *source, const struct transfer_limits *limits, int64_t now)
 {
     *t = (struct transfer){
         .slot = slot,
@@ -470,7 +532,6 @@ void transfer_start(struct transfer *t, struct transfer_slot *slot, int fd, enum
         .limits = limits,
         .fd = fd,
         .kind = kind,
-        .wake = now,
     };
     watch_from(t, now);
     if (slot->state == TRANSFER_SENDING && slot->offset == slot->start)
@@ -489,14 +550,12 @@ void transfer_step(struct transfer *t, short revents, int64_t now)
 
     if ((revents & (POLLIN | POLLERR | POLLHUP)) || t->peer_ended)
         discard_input(t);
-    bool try = (revents & ~POLLIN) || (t->futile && now >= t->wake);
-    if (!transfer_ended(t) && t->slot->state == TRANSFER_SENDING && try) {
-        t->futile = false;
+    bool try = (revents & ~POLLIN) || (t->by_time && now >= t->wake);
+    if (!transfer_ended(t) && t->slot->state == TRANSFER_SENDING && try)
         send_turn(t, now);
-    }
     /* While sending, a look at every event would cost more than it tells. */
     if (!transfer_ended(t) && (t->slot->state != TRANSFER_SENDING || now >= t->next_look)) {
-        left = outstanding(t);
+        left = t->checked ? 0 : outstanding(t); /* what is acknowledged stays so */
         look_for_stall(t, left, now);
     }
     if (!transfer_ended(t) && t->slot->state != TRANSFER_SENDING && left <= 0)

@@ -26,6 +26,7 @@ struct source;
 #define TRANSFER_TABLE(ROW)                                                                        \
     ROW(SENDING, PROGRESS, SENDING, "more bytes")                                                  \
     ROW(SENDING, FULL, SENDING, "as many bytes as it takes")                                       \
+    ROW(SENDING, COLD, SENDING, "no more bytes until the disk has brought them")                   \
     ROW(SENDING, QUEUED_AT_ONCE, DRAINING, "all bytes, and the end")                               \
     ROW(SENDING, QUEUED, FINISHING, "all bytes, and no end yet")                                   \
     ROW(SENDING, SHORT, ABORTED, "a reset")                                                        \
@@ -76,6 +77,7 @@ enum transfer_event {
     TRANSFER_NOTHING,
     TRANSFER_PROGRESS,       /* we queued some, or the peer has acknowledged more */
     TRANSFER_FULL,           /* EAGAIN */
+    TRANSFER_COLD,           /* what comes next is not in memory: the disk has been asked for it */
     TRANSFER_QUEUED_AT_ONCE, /* every promised byte is queued in the first turn, file unchanged */
     TRANSFER_QUEUED,         /* every promised byte is queued, in a later turn */
     TRANSFER_ACKNOWLEDGED,   /* every byte is acknowledged, file unchanged */
@@ -116,18 +118,32 @@ struct transfer_limits {
     int64_t drain_timeout; /* ns; 0: never */
 };
 
+/*
+ * Transfers of one queue wait equally long, so that their time comes in the order in which it was
+ * set: whoever drives many keeps a list for each queue, and needs no heap. The wait is an eighth of
+ * a timeout, or 1, 2, 4 ... 512 ms where only the time can tell.
+ */
+enum transfer_queue {
+    TRANSFER_QUEUE_STALL, /* an eighth of the stall timeout */
+    TRANSFER_QUEUE_DRAIN, /* an eighth of the drain timeout */
+    TRANSFER_QUEUE_RECHECK,
+    TRANSFER_RECHECKS = 10, /* 2^0 ... 2^9 ms: a queue for each */
+    TRANSFER_QUEUES = TRANSFER_QUEUE_RECHECK + TRANSFER_RECHECKS,
+};
+
 /* What must outlive the process for another one to go on. sendfile(2) itself writes the offset. */
 struct transfer_slot {
     off_t offset; /* the next byte of the file to queue */
     off_t start;  /* the promise: bytes start to end of the file */
     off_t end;
-    int64_t started; /* ns, CLOCK_MONOTONIC */
-    uint8_t state;   /* enum transfer_state; written before the deed, which may be done twice */
+    int64_t started;     /* ns, CLOCK_MONOTONIC */
+    uint32_t generation; /* which opening of the file, struct source */
+    uint8_t state;       /* enum transfer_state; written before the deed, which may be done twice */
 };
 
 struct transfer {
     struct transfer_slot *slot;           /* borrowed */
-    const struct source *source;          /* borrowed; may serve many transfers */
+    struct source *source;                /* borrowed; may serve many transfers */
     const struct transfer_limits *limits; /* borrowed */
     const char *call;                     /* the system call that failed, or NULL */
     off_t acknowledged; /* bytes of the promise that the peer's kernel has, as last looked */
@@ -140,12 +156,15 @@ struct transfer {
     uint8_t kind;       /* enum socket_kind */
     uint8_t event;      /* enum transfer_event; the last */
     uint8_t quiet;      /* looks without progress, up to TRANSFER_LOOKS */
-    uint8_t recheck;    /* ms until the next look for the last acknowledgement; doubles up to 64 */
+    uint8_t queue;      /* enum transfer_queue, where wake is not CLOCK_NEVER */
+    uint8_t recheck;    /* the next wait where only the time can tell is 2^recheck ms */
     bool held;          /* has taken more than one turn: FINISHING holds the end back */
-    bool futile;        /* EAGAIN although poll(2) said POLLOUT: the time, not poll(2), must tell */
+    bool by_time;       /* sending is tried again when the time has come, since poll(2) cannot tell:
+                           EAGAIN although it said POLLOUT, or a page that the disk has to bring */
     bool end_sent;      /* our end of stream is in the queue, which counts it as a byte */
     bool peer_ended;    /* the peer has sent its end of stream */
     bool checked;       /* acknowledged and found unchanged */
+    bool connected;     /* the handshake is over, which is true from the start without Fast Open */
 };
 
 /*
@@ -154,6 +173,13 @@ struct transfer {
  * TCP_NOTSENT_LOWAT. Returns 0 or a negative errno of setsockopt(2).
  */
 int transfer_arm(int fd, enum socket_kind kind) __attribute__((warn_unused_result));
+
+/*
+ * The same for one that was accepted from a socket that is armed already, for whatever it has not
+ * inherited is no matter but the linger, and nobody can tell whether it has: its handshake may have
+ * ended before the arming, and the kernel may queue it a moment after.
+ */
+int transfer_arm_inherited(int fd, enum socket_kind kind) __attribute__((warn_unused_result));
 
 /* Paces to so many bytes a second. Returns 0; -EOPNOTSUPP where the socket cannot; or -errno. */
 int transfer_pace(int fd, enum socket_kind kind, int64_t rate) __attribute__((warn_unused_result));
@@ -181,8 +207,8 @@ void transfer_slot_init(struct transfer_slot *slot, const struct source *source,
  * non-blocking socket, from then on. Call transfer_step() next, with POLLOUT.
  */
 void transfer_start(struct transfer *transfer, struct transfer_slot *slot, int fd,
-    enum socket_kind kind, const struct source *source, const struct transfer_limits *limits,
-    int64_t now) __attribute__((nonnull));
+    enum socket_kind kind, struct source *source, const struct transfer_limits *limits, int64_t now)
+    __attribute__((nonnull));
 
 /*
  * Does what can be done at once, at most one turn of it; revents are those of poll(2), or 0 when
