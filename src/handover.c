@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "handover.h"
 
+#include "peer.h"
 #include "source.h"
 #include "systemd.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -25,11 +25,11 @@
 #endif
 
 #define HOW_TO_START                                                                               \
-    "decant is started by systemd, inetd, xinetd or tcpserver with a connected stream socket; "    \
-    "to try it: systemd-socket-activate --accept -l 7070 decant FILE"
+    "decant is started by systemd, inetd, xinetd or tcpserver with a connected or a listening "    \
+    "stream socket; to try it: systemd-socket-activate --accept -l 7070 decant FILE"
 
-/* What a descriptor is. The words of anything but the first two end up in an error. */
-enum nature { CONNECTED, REGULAR_FILE, UNUSABLE };
+/* What a descriptor is. The words of anything but the first three end up in an error. */
+enum nature { CONNECTED, LISTENING, REGULAR_FILE, UNUSABLE };
 
 static int socket_option(int fd, int option)
 {
@@ -54,11 +54,6 @@ static enum nature judge_socket(int fd, enum socket_kind *kind, const char **wha
         *what = "a socket, but no stream socket (in the unit: ListenStream=)";
         return UNUSABLE;
     }
-    if (socket_option(fd, SO_ACCEPTCONN) == 1) {
-        *what = "a listening socket, and a connected one is needed (in the unit: Accept=yes; "
-                "in inetd.conf: nowait; for systemd-socket-activate: --accept)";
-        return UNUSABLE;
-    }
     *what = "a socket that is neither TCP, MPTCP, UNIX nor vsock";
     switch (socket_option(fd, SO_DOMAIN)) {
     case AF_INET:
@@ -76,7 +71,9 @@ static enum nature judge_socket(int fd, enum socket_kind *kind, const char **wha
     default:
         return UNUSABLE;
     }
-    *what = "a stream socket without a client";
+    if (socket_option(fd, SO_ACCEPTCONN) == 1)
+        return LISTENING;
+    *what = "a stream socket that is neither connected nor listening";
     return is_connected(fd) ? CONNECTED : UNUSABLE;
 }
 
@@ -92,39 +89,6 @@ static enum nature judge(int fd, enum socket_kind *kind, const char **what)
         return judge_socket(fd, kind, what);
     *what = isatty(fd) ? "a terminal" : source_type_name(status.st_mode);
     return S_ISREG(status.st_mode) ? REGULAR_FILE : UNUSABLE;
-}
-
-/* struct sockaddr_vm, vsock(7), without <linux/vm_sockets.h>, which musl has not. */
-struct vsock_address {
-    sa_family_t family;
-    unsigned short reserved;
-    uint32_t port;
-    uint32_t cid;
-};
-
-union address {
-    struct sockaddr any;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct vsock_address vsock;
-    struct sockaddr_storage room; /* for the path of a UNIX socket, too */
-};
-
-static void name_internet_peer(const union address *address, char *name, size_t size)
-{
-    char host[INET6_ADDRSTRLEN] = "?";
-    const struct in6_addr *in6 = &address->in6.sin6_addr;
-
-    if (address->any.sa_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &address->in.sin_addr, host, sizeof(host));
-        (void)snprintf(name, size, "%s:%u", host, ntohs(address->in.sin_port));
-    } else if (IN6_IS_ADDR_V4MAPPED(in6)) {
-        (void)inet_ntop(AF_INET, &in6->s6_addr[12], host, sizeof(host));
-        (void)snprintf(name, size, "%s:%u", host, ntohs(address->in6.sin6_port));
-    } else {
-        (void)inet_ntop(AF_INET6, in6, host, sizeof(host));
-        (void)snprintf(name, size, "[%s]:%u", host, ntohs(address->in6.sin6_port));
-    }
 }
 
 /* A peer that is gone has no address any more; systemd and tcpserver have told us before. */
@@ -145,69 +109,111 @@ static void name_lost_peer(char *name, size_t size)
 
 static void name_peer(struct connection *connection)
 {
-    char *name = connection->peer;
-    const size_t size = sizeof(connection->peer);
-    union address address = {.any = {0}};
+    union peer_address address = {.any = {0}};
     socklen_t length = sizeof(address);
-    struct ucred who = {.pid = 0};
-    socklen_t who_size = sizeof(who);
+    struct peer peer;
 
     if (getpeername(connection->fd, &address.any, &length) < 0) {
-        name_lost_peer(name, size);
-    } else if (connection->kind == SOCKET_UNIX) {
-        (void)getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &who, &who_size);
-        (void)snprintf(name, size, "unix:pid=%d:uid=%ju", who.pid, (uintmax_t)who.uid);
-    } else if (connection->kind == SOCKET_VSOCK) {
-        (void)snprintf(name, size, "vsock:%u:%u", address.vsock.cid, address.vsock.port);
-    } else {
-        name_internet_peer(&address, name, size);
+        name_lost_peer(connection->peer, sizeof(connection->peer));
+        return;
     }
+    peer_set(&peer, connection->fd, connection->kind, &address);
+    peer_format(&peer, connection->peer, sizeof(connection->peer));
 }
 
-/* The connection whose socket is behind fd as well, or NULL. */
-static const struct connection *find_same(const struct handover *handover, int fd)
+/* The address that it listens on, which for a UNIX socket is a path, or '@' for an abstract one. */
+static void name_listener(struct listener *listener)
 {
-    struct stat one;
+    union peer_address address = {.any = {0}};
+    socklen_t length = sizeof(address);
+    struct peer peer;
+
+    (void)getsockname(listener->fd, &address.any, &length); /* or it is called 0.0.0.0:0 */
+    if (listener->kind == SOCKET_UNIX) {
+        const char *path = address.any.sa_data;
+        (void)snprintf(listener->address, sizeof(listener->address), "unix:%s%.107s",
+            path[0] == '\0' ? "@" : "", path[0] == '\0' ? path + 1 : path);
+        return;
+    }
+    peer_set(&peer, listener->fd, listener->kind, &address);
+    peer_format(&peer, listener->address, sizeof(listener->address));
+}
+
+static bool is_same(const struct stat *one, int fd)
+{
     struct stat other;
 
-    if (fstat(fd, &one) < 0)
-        return NULL;
-    for (size_t i = 0; i < handover->n_connections; i++)
-        if (fstat(handover->connections[i].fd, &other) == 0 && one.st_dev == other.st_dev &&
-            one.st_ino == other.st_ino)
-            return &handover->connections[i];
-    return NULL;
+    return fstat(fd, &other) == 0 && one->st_dev == other.st_dev && one->st_ino == other.st_ino;
 }
 
-static int add_connection(
-    struct handover *handover, int fd, enum socket_kind kind, struct problem *problem)
+/* The descriptor of ours whose socket is behind fd as well, or -1. */
+static int find_same(const struct handover *handover, int fd)
 {
-    struct connection *connection = &handover->connections[handover->n_connections];
-    const struct connection *same = find_same(handover, fd);
+    struct stat one;
 
-    if (same) /* two transfers would mix on it */
+    if (fstat(fd, &one) < 0)
+        return -1;
+    for (size_t i = 0; i < handover->n_connections; i++)
+        if (is_same(&one, handover->connections[i].fd))
+            return handover->connections[i].fd;
+    for (size_t i = 0; i < handover->n_listeners; i++)
+        if (is_same(&one, handover->listeners[i].fd))
+            return handover->listeners[i].fd;
+    return -1;
+}
+
+/* What is alike for a connection and for a listener, which hands it on to those that it accepts. */
+static int prepare(
+    const struct handover *handover, int fd, enum socket_kind kind, struct problem *problem)
+{
+    int same = find_same(handover, fd);
+
+    if (same >= 0) /* two transfers would mix on it */
         return problem_set(problem, EEXIST, EX_PROTOCOL,
-            "descriptor %d is the same socket as descriptor %d; hand over each connection once", fd,
-            same->fd);
-    connection->fd = fd;
-    connection->kind = kind;
-    name_peer(connection);
-    handover->n_connections++;
-
+            "descriptor %d is the same socket as descriptor %d; hand over each socket once", fd,
+            same);
     /* O_NONBLOCK belongs to the open file description, so that it holds for duplicates, too. */
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return problem_call(problem, "fcntl");
     int r = transfer_arm(fd, kind);
-    if (r < 0)
-        return problem_set(problem, -r, EX_OSERR, "setsockopt: %s", strerror(-r));
-    if (transfer_resets(kind) && transfer_bytes_before(fd) > 0)
+    return r < 0 ? problem_set(problem, -r, EX_OSERR, "setsockopt: %s", strerror(-r)) : 0;
+}
+
+static int add_connection(struct handover *handover, int fd, enum socket_kind kind,
+    const char *name, struct problem *problem)
+{
+    struct connection *connection = &handover->connections[handover->n_connections];
+    bool again = find_same(handover, fd) >= 0;
+
+    int r = prepare(handover, fd, kind, problem);
+    if (again)
+        return r;
+    *connection = (struct connection){.fd = fd, .kind = kind, .name = name};
+    name_peer(connection);
+    handover->n_connections++;
+    if (r == 0 && transfer_resets(kind) && transfer_bytes_before(fd) > 0)
         return problem_set(problem, EALREADY, EX_PROTOCOL,
             "something was sent to %s before decant was started, so that it could not get the file "
             "as it is; leave out Restart= and banners, and see what else writes to descriptor %d",
             connection->peer, fd);
-    return 0;
+    return r;
+}
+
+static int add_listener(struct handover *handover, int fd, enum socket_kind kind, const char *name,
+    struct problem *problem)
+{
+    struct listener *listener = &handover->listeners[handover->n_listeners];
+    bool again = find_same(handover, fd) >= 0;
+
+    int r = prepare(handover, fd, kind, problem);
+    if (again)
+        return r;
+    *listener = (struct listener){.fd = fd, .kind = kind, .name = name};
+    name_listener(listener);
+    handover->n_listeners++;
+    return r;
 }
 
 static int add_file(struct handover *handover, int fd, struct problem *problem)
@@ -221,14 +227,16 @@ static int add_file(struct handover *handover, int fd, struct problem *problem)
     return 0;
 }
 
-static int add(struct handover *handover, int fd, struct problem *problem)
+static int add(struct handover *handover, int fd, const char *name, struct problem *problem)
 {
     enum socket_kind kind;
     const char *what;
 
     switch (judge(fd, &kind, &what)) {
     case CONNECTED:
-        return add_connection(handover, fd, kind, problem);
+        return add_connection(handover, fd, kind, name, problem);
+    case LISTENING:
+        return add_listener(handover, fd, kind, name, problem);
     case REGULAR_FILE:
         return add_file(handover, fd, problem);
     default:
@@ -237,23 +245,45 @@ static int add(struct handover *handover, int fd, struct problem *problem)
     }
 }
 
-/* The protocol of sd_listen_fds(3) names the process that it is meant for. */
-static bool listen_fds_are_ours(void)
+/* The protocols of sd_listen_fds(3) and sd_watchdog_enabled(3) name the process they mean. */
+static bool is_own_pid(const char *variable)
 {
-    const char *meant = getenv("LISTEN_PID");
+    const char *meant = getenv(variable);
     char own[24];
 
     (void)snprintf(own, sizeof(own), "%jd", (intmax_t)getpid());
     return meant && strcmp(meant, own) == 0;
 }
 
+/* So many in a row, and no more: whoever floods the queue must not keep us from our end. */
+#define MOST_REFUSED 100000
+
+/* Those that wait in the queue of a listener. */
+static void reset_queue(int fd, enum socket_kind kind)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return;
+    for (int i = 0; i < MOST_REFUSED; i++) {
+        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (client >= 0)
+            transfer_abort(client, kind);
+        else if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
 static void reset_if_client(int fd, bool any_kind)
 {
     enum socket_kind kind;
     const char *what;
+    enum nature nature = judge(fd, &kind, &what);
 
-    if (judge(fd, &kind, &what) == CONNECTED && (any_kind || transfer_resets(kind)))
+    if (nature == CONNECTED && (any_kind || transfer_resets(kind)))
         transfer_abort(fd, kind);
+    if (nature == LISTENING)
+        reset_queue(fd, kind);
 }
 
 /*
@@ -294,10 +324,11 @@ static int add_stdin(struct handover *handover, struct problem *problem)
     enum socket_kind kind;
     const char *what;
     enum nature nature = judge(STDIN_FILENO, &kind, &what);
+    bool alone = handover->n_connections == 0 && handover->n_listeners == 0;
 
-    if (handover->n_connections == 0 && nature == CONNECTED)
-        return add_connection(handover, STDIN_FILENO, kind, problem);
-    if (handover->n_connections == 0)
+    if (alone && (nature == CONNECTED || nature == LISTENING))
+        return add(handover, STDIN_FILENO, NULL, problem);
+    if (alone)
         return problem_set(problem, ENOTSOCK, EX_PROTOCOL,
             "a regular file was handed over, but no socket; " HOW_TO_START);
     if (handover->file_fd < 0 && nature == REGULAR_FILE)
@@ -305,35 +336,50 @@ static int add_stdin(struct handover *handover, struct problem *problem)
     return 0;
 }
 
+static int make_room(struct handover *handover, int n, struct problem *problem)
+{
+    handover->connections = calloc((size_t)n, sizeof(*handover->connections));
+    handover->listeners = calloc((size_t)n, sizeof(*handover->listeners));
+    return handover->connections && handover->listeners ? 0 : problem_call(problem, "calloc");
+}
+
 static int take_listen_fds(struct handover *handover, const char *count, struct problem *problem)
 {
     struct problem ignored;
-    int r = 0;
 
-    int n = systemd_listen_fds();
+    int n = systemd_listen_fds(&handover->names);
     if (n <= 0)
         return refuse_listen_fds(n < 0 ? -n : EINVAL, count, problem);
-    handover->connections = calloc((size_t)n, sizeof(*handover->connections));
-    if (!handover->connections)
-        return problem_call(problem, "calloc");
+    int r = make_room(handover, n, problem);
+    if (r < 0)
+        return r;
     /* All of them, also after one that is wrong: where messages may go depends on all clients. */
-    for (int fd = FIRST_FD; fd < FIRST_FD + n; fd++) {
-        int one = add(handover, fd, r < 0 ? &ignored : problem);
+    for (int i = 0; i < n; i++) {
+        const char *name = handover->names ? handover->names[i] : NULL;
+        int one = add(handover, FIRST_FD + i, name, r < 0 ? &ignored : problem);
         r = r < 0 ? r : one;
     }
-    return r < 0 ? r : add_stdin(handover, problem);
+    if (r == 0)
+        r = add_stdin(handover, problem);
+    if (r == 0 && handover->n_connections > 0 && handover->n_listeners > 0)
+        r = problem_set(problem, EPROTOTYPE, EX_PROTOCOL,
+            "descriptor %d is a connected socket and descriptor %d a listening one; "
+            "hand over the one or the other; " HOW_TO_START,
+            handover->connections[0].fd, handover->listeners[0].fd);
+    return r;
 }
 
 static int take_stdin(struct handover *handover, struct problem *problem)
 {
     enum socket_kind kind;
     const char *what;
+    enum nature nature = judge(STDIN_FILENO, &kind, &what);
 
-    handover->connections = calloc(1, sizeof(*handover->connections));
-    if (!handover->connections)
-        return problem_call(problem, "calloc");
-    if (judge(STDIN_FILENO, &kind, &what) == CONNECTED)
-        return add_connection(handover, STDIN_FILENO, kind, problem);
+    int r = make_room(handover, 1, problem);
+    if (r < 0)
+        return r;
+    if (nature == CONNECTED || nature == LISTENING)
+        return add(handover, STDIN_FILENO, NULL, problem);
     return problem_set(problem, ENOTSOCK, EX_PROTOCOL, "descriptor 0 is %s%s; " HOW_TO_START, what,
         getenv("LISTEN_FDS") ? ", and LISTEN_FDS is meant for another process (LISTEN_PID)" : "");
 }
@@ -348,13 +394,24 @@ static enum channel find_channel(const struct handover *handover)
     char stream[64];
     const char *journal = getenv("JOURNAL_STREAM");
 
-    if (fstat(STDERR_FILENO, &status) < 0 || find_same(handover, STDERR_FILENO))
+    if (fstat(STDERR_FILENO, &status) < 0 || find_same(handover, STDERR_FILENO) >= 0)
         return CHANNEL_SYSLOG;
     (void)snprintf(
         stream, sizeof(stream), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
     if (journal && strcmp(journal, stream) == 0)
         return CHANNEL_JOURNAL;
     return S_ISSOCK(status.st_mode) ? CHANNEL_SYSLOG : CHANNEL_STDERR;
+}
+
+static int lift(int *fd, struct problem *problem)
+{
+    if (*fd >= FIRST_FD)
+        return 0;
+    int lifted = fcntl(*fd, F_DUPFD_CLOEXEC, FIRST_FD);
+    if (lifted < 0)
+        return problem_call(problem, "fcntl");
+    *fd = lifted;
+    return 0;
 }
 
 /*
@@ -364,18 +421,16 @@ static enum channel find_channel(const struct handover *handover)
 static int tidy_stdio(struct handover *handover, struct problem *problem)
 {
     bool client[FIRST_FD];
+    int r = 0;
 
     for (int fd = 0; fd < FIRST_FD; fd++)
-        client[fd] = find_same(handover, fd);
-    for (size_t i = 0; i < handover->n_connections; i++) {
-        struct connection *connection = &handover->connections[i];
-        if (connection->fd >= FIRST_FD)
-            continue;
-        int moved = fcntl(connection->fd, F_DUPFD_CLOEXEC, FIRST_FD);
-        if (moved < 0)
-            return problem_call(problem, "fcntl");
-        connection->fd = moved;
-    }
+        client[fd] = find_same(handover, fd) >= 0;
+    for (size_t i = 0; i < handover->n_connections && r == 0; i++)
+        r = lift(&handover->connections[i].fd, problem);
+    for (size_t i = 0; i < handover->n_listeners && r == 0; i++)
+        r = lift(&handover->listeners[i].fd, problem);
+    if (r < 0)
+        return r;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
     for (int fd = 0; fd < FIRST_FD && null >= 0; fd++)
         if (fd != null && (client[fd] || fcntl(fd, F_GETFD) < 0))
@@ -385,28 +440,54 @@ static int tidy_stdio(struct handover *handover, struct problem *problem)
     return 0;
 }
 
+/* WATCHDOG_PID names the process that is meant, as LISTEN_PID does. */
+static void take_notify(struct handover *handover)
+{
+    const char *usec = getenv("WATCHDOG_USEC");
+
+    if (getenv("WATCHDOG_PID") && !is_own_pid("WATCHDOG_PID"))
+        usec = NULL;
+    notify_open(&handover->notify, getenv("NOTIFY_SOCKET"), usec);
+}
+
 int handover_take(struct handover *handover, struct problem *problem)
 {
     static const char *const understood[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
-        "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT"};
+        "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT",
+        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"};
     const char *text = getenv("LISTEN_FDS");
     char copy[48]; /* libsystemd takes it out of the environment */
     const char *count = text || getenv("LISTEN_PID") ? copy : NULL;
 
     *handover = (struct handover){.file_fd = -1};
     (void)snprintf(copy, sizeof(copy), "%s", text ? text : "");
-    int r = listen_fds_are_ours() ? take_listen_fds(handover, count, problem)
-                                  : take_stdin(handover, problem);
+    int r = is_own_pid("LISTEN_PID") ? take_listen_fds(handover, count, problem)
+                                     : take_stdin(handover, problem);
     handover->channel = find_channel(handover);
     if (r == 0)
         r = tidy_stdio(handover, problem);
+    take_notify(handover);
     for (size_t i = 0; i < sizeof(understood) / sizeof(understood[0]); i++)
         (void)unsetenv(understood[i]);
     if (r < 0) {
+        handover_refuse(handover);
         handover_end(handover);
         reset_strays(count);
     }
     return r;
+}
+
+void handover_refuse(struct handover *handover)
+{
+    for (size_t i = 0; i < handover->n_listeners; i++)
+        reset_queue(handover->listeners[i].fd, handover->listeners[i].kind);
+}
+
+static void free_names(char **names)
+{
+    for (char **name = names; name && *name; name++)
+        free(*name);
+    free(names);
 }
 
 void handover_end(struct handover *handover)
@@ -414,7 +495,15 @@ void handover_end(struct handover *handover)
     for (size_t i = 0; i < handover->n_connections; i++)
         if (handover->connections[i].fd >= 0)
             transfer_abort(handover->connections[i].fd, handover->connections[i].kind);
+    for (size_t i = 0; i < handover->n_listeners; i++)
+        (void)close(handover->listeners[i].fd); /* the supervisor has it, too */
     free(handover->connections);
+    free(handover->listeners);
+    free_names(handover->names);
+    notify_close(&handover->notify);
     handover->connections = NULL;
     handover->n_connections = 0;
+    handover->listeners = NULL;
+    handover->n_listeners = 0;
+    handover->names = NULL;
 }

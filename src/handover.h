@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include "notify.h"
 #include "problem.h"
 #include "transfer.h"
 
@@ -18,13 +19,29 @@ enum channel {
 struct connection {
     int fd; /* 3 or more, non-blocking, close-on-exec, armed; owned, -1 once a transfer has it */
     enum socket_kind kind;
-    char peer[112]; /* 192.0.2.1:4000, [2001:db8::1]:4000, unix:pid=1:uid=0, vsock:3:4000 */
+    const char *name; /* FileDescriptorName=, or NULL */
+    char peer[112];   /* as peer_format() has it */
+};
+
+/*
+ * One listening stream socket, which the supervisor has as well and will take back: nothing that is
+ * left in its queue is lost when we end.
+ */
+struct listener {
+    int fd; /* 3 or more, non-blocking, close-on-exec, armed; owned */
+    enum socket_kind kind;
+    const char *name;  /* FileDescriptorName=, or NULL */
+    char address[128]; /* for people: 0.0.0.0:7070, [::]:7070, unix:/run/decant.sock */
 };
 
 /* What the supervisor gave us. Written by handover.c, read by everybody else. */
 struct handover {
-    struct connection *connections; /* at least one after success; freed by handover_end() */
+    struct connection *connections; /* freed by handover_end(), as the next one */
     size_t n_connections;
+    struct listener *listeners; /* after success there are some of the one or of the other */
+    size_t n_listeners;
+    char **names; /* that those of the sockets point into; owned; or NULL */
+    struct notify notify;
     int file_fd; /* a regular file that came beside the sockets, or -1; the source's to own */
     bool file_is_stdin; /* descriptor 0: StandardInput=file:, or an accident of the shell */
     enum channel channel;
@@ -33,17 +50,24 @@ struct handover {
 /*
  * Looks at the environment and the descriptors, once, before anything else is opened: the sockets
  * of sd_listen_fds(3), or else descriptor 0. A descriptor is judged by what it is, never by its
- * name or number (systemd 253 to 258 get the names out of step). Arms each connection, takes the
+ * name or number (systemd 253 to 258 get the names out of step). Arms each socket, takes the
  * sockets off the descriptors 0, 1 and 2, and fills gaps there with /dev/null, so that no library
  * can ever write to a client. Environment: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, JOURNAL_STREAM,
- * REMOTE_ADDR, REMOTE_PORT, TCPREMOTEIP, TCPREMOTEPORT; all are taken out.
+ * REMOTE_ADDR, REMOTE_PORT, TCPREMOTEIP, TCPREMOTEPORT, NOTIFY_SOCKET, WATCHDOG_PID,
+ * WATCHDOG_USEC; all are taken out.
  *
  * Returns 0, or a negative errno with *problem filled in: EX_PROTOCOL where no usable stream socket
  * was handed over, EX_OSERR where a system call failed. After a failure every connection that had
- * come is reset already. The channel is right in any case.
+ * come is reset already, accepted or not. The channel is right in any case.
  */
 int handover_take(struct handover *handover, struct problem *problem)
     __attribute__((nonnull, warn_unused_result));
 
-/* Resets what no transfer has taken over (fd is not -1), and frees the list. */
+/*
+ * We cannot go on: accepts and resets all that wait in the queues of the listeners. Else the
+ * supervisor, which finds them there when we are gone, would start us again for them, for ever.
+ */
+void handover_refuse(struct handover *handover) __attribute__((nonnull));
+
+/* Resets the connections that no transfer has taken over (fd is not -1), and frees all. */
 void handover_end(struct handover *handover) __attribute__((nonnull));

@@ -2,6 +2,7 @@
 #include "handover.h"
 #include "options.h"
 #include "report.h"
+#include "resident.h"
 #include "single.h"
 #include "source.h"
 
@@ -14,9 +15,10 @@ static int help(const struct options *options, struct handover *handover, struct
     char text[4096] = "decant " DECANT_VERSION "\n";
     struct problem problem;
 
-    if (handover->n_connections > 0) {
+    if (handover->n_connections + handover->n_listeners > 0) {
         (void)problem_set(
             &problem, 0, EX_USAGE, "--help and --version send no file; leave them out");
+        handover_refuse(handover);
         handover_end(handover);
         report_problem(report, &problem);
         return report->status;
@@ -32,7 +34,7 @@ int main(int argc, char **argv)
 {
     struct options options;
     struct handover handover;
-    struct source source;
+    struct sources sources;
     struct report report;
     struct problem misread;
     struct problem problem;
@@ -50,14 +52,16 @@ int main(int argc, char **argv)
         problem = misread;
     if (r == 0)
         r = taken;
-    /* An accident of the shell (decant FILE <file) is no second file. */
-    int file_fd = handover.file_is_stdin && options.file ? -1 : handover.file_fd;
     if (r == 0)
-        r = source_open(&source, &options, file_fd, &problem);
+        r = sources_open(&sources, &options, &handover, &problem);
     if (r == 0) {
-        r = single_run(&handover, &source, &options, &report, &problem);
-        source_close(&source);
+        r = handover.n_listeners > 0
+                ? resident_run(&handover, &sources, &options, &report, &problem)
+                : single_run(&handover, &sources, &options, &report, &problem);
+        sources_close(&sources);
     }
+    if (r < 0)
+        handover_refuse(&handover);
     handover_end(&handover); /* first: a log that blocks must not keep a client from its reset */
     if (r < 0)
         report_problem(&report, &problem);

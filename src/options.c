@@ -19,7 +19,10 @@
  */
 #define RATE_STEPS (2 * INT64_C(65536))
 
-enum kind { SIZE, RATE, TIME, LEVEL, FLAG };
+/* More than any machine has descriptors for, and a number that a table can still be made for. */
+#define MOST_CONNECTIONS 1000000
+
+enum kind { SIZE, RATE, TIME, COUNT, LEVEL, FLAG };
 
 struct row {
     const char *name;
@@ -39,6 +42,10 @@ static const struct row rows[] = {
 	{ "rate",          'r', RATE,  FIELD(rate),          "BYTES",   "send at most so many bytes a second (TCP only)" },
 	{ "stall-timeout", 's', TIME,  FIELD(stall_timeout), "SECONDS", "reset a client that takes nothing for so long (default 60; 0: never)" },
 	{ "drain-timeout", 'd', TIME,  FIELD(drain_timeout), "SECONDS", "the same once everything is sent (default 10; 0: never)" },
+	{ "idle-exit",     'i', TIME,  FIELD(idle_exit),     "SECONDS", "resident: end when there was no client for so long (default 0: never)" },
+	{ "stop-timeout",  't', TIME,  FIELD(stop_timeout),  "SECONDS", "resident: SIGTERM resets what still runs after so long (default 20)" },
+	{ "max-connections", 'm', COUNT, FIELD(most_connections), "NUMBER", "resident: reset clients beyond so many at a time (default 4096)" },
+	{ "max-connections-per-source", 'p', COUNT, FIELD(most_per_source), "NUMBER", "resident: the same for one address, or IPv6 /64 (default 0: no limit)" },
 	{ "allow-changes", 'a', FLAG,  FIELD(allow_changes), NULL,      "send a file although it grows or changes meanwhile, such as a log" },
 	{ "log-level",     'L', LEVEL, FIELD(log_level),     "LEVEL",   "err, warning, notice, info (default) or debug" },
 	{ "help",          'h', FLAG,  FIELD(help),          NULL,      "print this text" },
@@ -69,6 +76,11 @@ static const struct unit time_units[] = {
     {"ms", CLOCK_SECOND / 1000},
     {"min", 60 * CLOCK_SECOND},
     {"h", 3600 * CLOCK_SECOND},
+    {NULL, 0},
+};
+
+static const struct unit count_units[] = {
+    {"", 1},
     {NULL, 0},
 };
 
@@ -108,6 +120,35 @@ static int parse_number(const char *text, const struct unit *units, int64_t *ret
     return 0;
 }
 
+/* The value of one option into its field; -EINVAL or -ERANGE. */
+static int set_field(void *field, enum kind kind, const char *value)
+{
+    const struct unit *level;
+    int r = 0;
+
+    switch (kind) {
+    case SIZE:
+        return parse_number(value, size_units, field);
+    case RATE:
+        r = parse_number(value, size_units, field);
+        return r == 0 && *(int64_t *)field == 0 ? -EINVAL : r;
+    case TIME:
+        return parse_number(value, time_units, field);
+    case COUNT:
+        r = parse_number(value, count_units, field);
+        return r == 0 && *(int64_t *)field > MOST_CONNECTIONS ? -EINVAL : r;
+    case LEVEL:
+        level = find_unit(levels, value);
+        if (level)
+            *(int *)field = (int)level->value;
+        return level ? 0 : -EINVAL;
+    case FLAG:
+        *(bool *)field = true;
+        break;
+    }
+    return r;
+}
+
 static int apply(
     struct options *options, const struct row *row, const char *value, struct problem *problem)
 {
@@ -115,38 +156,16 @@ static int apply(
         [SIZE] = "a number of bytes, or of units with K, M, G or T (powers of 1024)",
         [RATE] = "a number of bytes a second above 0, or of units with K, M, G or T",
         [TIME] = "a number of seconds, or a number with ms, s, min or h",
+        [COUNT] = "a whole number, at most 1000000",
         [LEVEL] = "err, warning, notice, info or debug",
     };
-    void *field = (char *)options + row->field;
-    const struct unit *level;
-    int r = 0;
+    const char *unit = row->kind == TIME ? "nanoseconds" : "bytes";
 
-    switch (row->kind) {
-    case SIZE:
-        r = parse_number(value, size_units, field);
-        break;
-    case RATE:
-        r = parse_number(value, size_units, field);
-        if (r == 0 && *(int64_t *)field == 0)
-            r = -EINVAL;
-        break;
-    case TIME:
-        r = parse_number(value, time_units, field);
-        break;
-    case LEVEL:
-        level = find_unit(levels, value);
-        r = level ? 0 : -EINVAL;
-        if (level)
-            *(int *)field = (int)level->value;
-        break;
-    case FLAG:
-        *(bool *)field = true;
-        break;
-    }
-    if (r == -ERANGE)
+    int r = set_field((char *)options + row->field, row->kind, value);
+    if (r == -ERANGE && row->kind != COUNT)
         return problem_set(problem, EINVAL, EX_USAGE,
             "--%s: '%s' is too large; it takes %s, below 2^63 %s", row->name, value,
-            allowed[row->kind], row->kind == TIME ? "nanoseconds" : "bytes");
+            allowed[row->kind], unit);
     if (r < 0)
         return problem_set(problem, EINVAL, EX_USAGE, "--%s: '%s' is not understood; it takes %s",
             row->name, value, allowed[row->kind]);
@@ -237,6 +256,7 @@ int options_parse(struct options *options, int argc, char **argv, struct problem
         .length = OPTIONS_TO_THE_END,
         .stall_timeout = 60 * CLOCK_SECOND,
         .drain_timeout = 10 * CLOCK_SECOND,
+        .stop_timeout = 20 * CLOCK_SECOND,
         .log_level = LOG_INFO,
     };
     int r = parse_words(options, argc, argv, problem);
@@ -266,10 +286,10 @@ void options_help(char *text, size_t size)
         "Usage: decant [OPTION...] FILE\n"
         "Send FILE to each client that a supervisor hands over: complete, or reset.\n\n");
     for (size_t i = 0; i < ROWS; i++) {
-        char name[40];
+        char name[48];
         (void)snprintf(name, sizeof(name), "%s%s%s", rows[i].name, rows[i].argument ? "=" : "",
             rows[i].argument ? rows[i].argument : "");
-        (void)fprintf(stream, "  -%c, --%-22s %s\n", rows[i].letter, name, rows[i].help);
+        (void)fprintf(stream, "  -%c, --%-33s %s\n", rows[i].letter, name, rows[i].help);
     }
     (void)fprintf(stream,
         "\nBYTES may end in K, M, G or T (powers of 1024), SECONDS in ms, s, min or h.\n"

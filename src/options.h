@@ -15,10 +15,15 @@ struct options {
     int64_t rate;          /* bytes a second, more than 0; 0: as fast as it goes */
     int64_t stall_timeout; /* nanoseconds without progress of the peer; 0: never */
     int64_t drain_timeout; /* the same, once the end has been sent; 0: never */
-    int log_level;         /* LOG_ERR ... LOG_DEBUG of syslog(3) */
-    bool allow_changes;    /* a file that grows or changes is no failure; one that shrinks is */
-    bool help;             /* print options_help() and end */
-    bool version;          /* print the version and end */
+    int64_t idle_exit;     /* nanoseconds without a connection, resident; 0: never */
+    int64_t stop_timeout;  /* nanoseconds that SIGTERM leaves the transfers, resident; 0: none */
+    int64_t
+        most_connections;    /* at a time, resident; 0: as many as usual, or as there is room for */
+    int64_t most_per_source; /* of these from one source, resident; 0: any number */
+    int log_level;           /* LOG_ERR ... LOG_DEBUG of syslog(3) */
+    bool allow_changes;      /* a file that grows or changes is no failure; one that shrinks is */
+    bool help;               /* print options_help() and end */
+    bool version;            /* print the version and end */
 };
 
 #define OPTIONS_TO_THE_END (-1)

@@ -5,6 +5,7 @@
 #include "source.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -115,13 +116,32 @@ void report_transfer(struct report *report, const struct transfer *t, const char
     double seconds = (double)(now - t->slot->started) / CLOCK_SECOND;
     char rate[32];
 
-    format_rate(seconds > 0 ? (double)acknowledged / seconds : 0, rate, sizeof(rate));
     raise_status(report, ending->status);
+    if (!report_wants(report, t))
+        return;
+    format_rate(seconds > 0 ? (double)acknowledged / seconds : 0, rate, sizeof(rate));
     print(report, ending->level,
         "%s: %s to %s: %jd of %jd bytes sent, %jd acknowledged, in %.3f s, %s%s%s%s%s%s",
         ending->name, t->source->name, peer, sent, promised, acknowledged, seconds, rate,
         ending->reason, t->call ? ": " : "", t->call ? t->call : "", t->error ? ": " : "",
         t->error ? strerror(t->error) : "");
+}
+
+bool report_wants(const struct report *report, const struct transfer *t)
+{
+    return endings[t->event].level <= report->level;
+}
+
+void report_refused(struct report *report, uint64_t n, const char *reason)
+{
+    raise_status(report, EX_TEMPFAIL);
+    print(report, LOG_NOTICE, "refused: %" PRIu64 " client%s reset: %s", n, n == 1 ? "" : "s",
+        reason);
+}
+
+void report_note(const struct report *report, int level, const char *text)
+{
+    print(report, level, "%s", text);
 }
 
 void report_problem(struct report *report, const struct problem *problem)

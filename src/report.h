@@ -5,6 +5,9 @@
 #include "problem.h"
 #include "transfer.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /* The one place that prints, and the one that decides the exit status. */
 struct report {
     enum channel channel;
@@ -17,6 +20,16 @@ void report_open(struct report *report, enum channel channel, int level) __attri
 /* One line on a transfer that has ended; now is of clock_now(). */
 void report_transfer(struct report *report, const struct transfer *transfer, const char *peer,
     int64_t now) __attribute__((nonnull));
+
+/* Whether a transfer that ended like this one has a line at all: else nobody need name its peer. */
+bool report_wants(const struct report *report, const struct transfer *transfer)
+    __attribute__((nonnull));
+
+/* Clients that were reset before they got anything, n of them by now, for that reason. */
+void report_refused(struct report *report, uint64_t n, const char *reason) __attribute__((nonnull));
+
+/* One line that changes no status; level is LOG_WARNING or what is less grave. */
+void report_note(const struct report *report, int level, const char *text) __attribute__((nonnull));
 
 /* One line on what keeps us from going on. */
 void report_problem(struct report *report, const struct problem *problem) __attribute__((nonnull));

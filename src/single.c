@@ -2,14 +2,14 @@
 #include "single.h"
 
 #include "clock.h"
+#include "notify.h"
+#include "signals.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -30,25 +30,6 @@ struct single {
     size_t n_running;
     struct report *report;
 };
-
-/*
- * SIGTERM and SIGINT come as readable bytes in the poll set, so that there is no moment at which
- * one is missed, and no handler. Every other deadly signal leaves the reset to the kernel.
- */
-static int open_signals(struct problem *problem)
-{
-    sigset_t set;
-
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) == 0) {
-        int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-        if (fd >= 0)
-            return fd;
-    }
-    return problem_call(problem, "signalfd");
-}
 
 static int pace_all(const struct handover *handover, int64_t rate, struct problem *problem)
 {
@@ -125,14 +106,15 @@ static void stop_all(struct single *single, int error)
 }
 
 /* Sending is tried before it is waited for: a fresh socket has room, and most files fit. */
-static void start_all(struct single *single, struct handover *handover, const struct source *source,
-    const struct transfer_limits *limits)
+static void start_all(struct single *single, struct handover *handover,
+    const struct sources *sources, const struct transfer_limits *limits)
 {
     int64_t now = clock_now();
 
     for (size_t i = 0; i < single->n_jobs; i++) {
         struct connection *connection = &handover->connections[i];
         struct job *job = &single->jobs[i];
+        struct source *source = sources_for(sources, i)->current;
         job->peer = connection->peer;
         transfer_slot_init(&job->slot, source, now);
         transfer_start(
@@ -160,7 +142,7 @@ static void loop(struct single *single)
     }
 }
 
-int single_run(struct handover *handover, const struct source *source,
+int single_run(struct handover *handover, const struct sources *sources,
     const struct options *options, struct report *report, struct problem *problem)
 {
     const struct transfer_limits limits = {options->stall_timeout, options->drain_timeout};
@@ -170,14 +152,16 @@ int single_run(struct handover *handover, const struct source *source,
     int r = pace_all(handover, options->rate, problem);
     if (r < 0)
         return r;
-    int signals = open_signals(problem);
+    int signals = signals_open(NULL, problem);
     if (signals < 0)
         return signals;
     single.jobs = calloc(n, sizeof(*single.jobs));
     single.polls = calloc(n + 1, sizeof(*single.polls));
     if (single.jobs && single.polls) {
         single.polls[n] = (struct pollfd){.fd = signals, .events = POLLIN};
-        start_all(&single, handover, source, &limits);
+        (void)notify_send(
+            &handover->notify, "READY=1"); /* Type=notify is no use here, and no harm */
+        start_all(&single, handover, sources, &limits);
         loop(&single);
     } else {
         r = problem_set(problem, ENOMEM, EX_OSERR, "out of memory for %zu connections", n);

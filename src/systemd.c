@@ -3,7 +3,7 @@
 
 #include <systemd/sd-daemon.h>
 
-int systemd_listen_fds(void)
+int systemd_listen_fds(char ***names)
 {
-    return sd_listen_fds(1);
+    return sd_listen_fds_with_names(1, names);
 }

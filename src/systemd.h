@@ -10,16 +10,19 @@
 
 /*
  * The number of descriptors that systemd handed to this process, from 3 on, or a negative errno as
- * of sd_listen_fds(3). Sets close-on-exec on them and takes LISTEN_* out of the environment.
+ * of sd_listen_fds_with_names(3). Sets close-on-exec on them and takes LISTEN_* out of the
+ * environment. Where there are some, *names is an array of as many names and a NULL, all of which
+ * the caller frees.
  */
-int systemd_listen_fds(void);
+int systemd_listen_fds(char ***names);
 
 #else
 
 #include <errno.h>
 
-static inline int systemd_listen_fds(void)
+static inline int systemd_listen_fds(char ***names)
 {
+    (void)names;
     return -ENOSYS;
 }
 
