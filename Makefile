@@ -26,8 +26,9 @@ JOBS ?= $(shell nproc)
 Q = $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
-sources = handover.c main.c options.c problem.c report.c single.c source.c transfer.c
-unit_tests = handover options report single source transfer
+sources = crowd.c handover.c main.c notify.c options.c peer.c problem.c report.c resident.c signals.c single.c source.c \
+	table.c transfer.c
+unit_tests = crowd handover notify options peer report resident signals single source table transfer
 black_box_tools = $(patsubst tests/black-box/%.c,%,$(wildcard tests/black-box/*.c))
 unpacked = openbsd-inetd inetutils-inetd
 
@@ -92,7 +93,7 @@ unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1
 # --- Program ---------------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all run check check-unit check-black-box check-launchers check-house check-system shell-systemd \
+.PHONY: all run run-resident check check-unit check-black-box check-launchers check-house check-system shell-systemd \
 	launchers asan lint format install uninstall clean help tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -122,16 +123,24 @@ $(BUILD)/asan/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(asan_flags) -MMD -MP -c -o $@ $<
 
-run: all ## serve FILE (README.md) on PORT (7070) of 127.0.0.1, in the foreground
+define serve
 	@command -v systemd-socket-activate >/dev/null || \
-		{ echo "make run needs systemd-socket-activate (package systemd)" >&2; exit 1; }
+		{ echo "make $@ needs systemd-socket-activate (package systemd)" >&2; exit 1; }
 	@test -f "$(FILE)" && test -r "$(FILE)" || \
-		{ echo "make run: '$(FILE)' is no readable file; try: make run FILE=/path/to/file" >&2; exit 1; }
+		{ echo "make $@: '$(FILE)' is no readable file; try: make $@ FILE=/path/to/file" >&2; exit 1; }
 	@echo "decant sends $(FILE) to every client of 127.0.0.1:$(PORT); Ctrl-C ends it. To fetch it:"
 	@echo
 	@echo "    socat -u TCP:127.0.0.1:$(PORT) CREATE:/tmp/$(notdir $(FILE)).copy"
 	@echo
-	@exec systemd-socket-activate --accept -l 127.0.0.1:$(PORT) $(BUILD)/decant "$(FILE)"
+	@exec systemd-socket-activate $(accept) -l 127.0.0.1:$(PORT) $(BUILD)/decant "$(FILE)"
+endef
+
+run: accept = --accept
+run: all ## serve FILE (README.md) on PORT (7070) of 127.0.0.1, in the foreground
+	$(serve)
+
+run-resident: all ## the same, with one process for all clients
+	$(serve)
 
 # --- Tests -----------------------------------------------------------------------------------------
 
@@ -196,11 +205,31 @@ $(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUIL
 	$(call say,LD,$@)
 	$(Q)$(CC) $(unit_flags) $(call wraps,tests/unit/test-$*.wraps) -o $@ $(filter %.o,$^) -lcmocka
 
+# --- Bench -----------------------------------------------------------------------------------------
+
+.PHONY: bench check-bench
+
+bench: all $(BUILD)/tests/load ## measure resident decant side by side with nginx, in under 5 minutes
+	BUILD=$(BUILD) tests/bench/bench
+
+check: check-bench
+
+check-bench: all $(tools) $(BUILD)/tests/load ## run the tests of what the bench and other tests load with
+	$(prove) tests/bench/*.bats
+
+# Tests use it too, where one client is not enough.
+tests check-black-box check-launchers check-system asan: $(BUILD)/tests/load
+
+$(BUILD)/tests/load: tests/bench/load.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
+
 # --- House -----------------------------------------------------------------------------------------
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
 shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root tests/launchers/fetch tests/launchers/world \
-	tests/*/*.bash tests/*/*.bats)
+	tests/bench/bench tests/*/*.bash tests/*/*.bats)
 
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
 	clang-format --dry-run -Werror $(c_files)
@@ -223,19 +252,23 @@ install: all ## install into PREFIX (/usr/local), below DESTDIR
 	install -m 644 src/decant.8 $(DESTDIR)$(MANDIR)/man8/decant.8
 	install -m 644 README.md LICENSE $(DESTDIR)$(DOCDIR)
 	$(substitute) units/decant.xinetd >$(DESTDIR)$(DOCDIR)/decant.xinetd
+	$(substitute) units/decantd.xinetd >$(DESTDIR)$(DOCDIR)/decantd.xinetd
 	$(substitute) units/decant.inetd >$(DESTDIR)$(DOCDIR)/decant.inetd
 ifeq ($(SYSTEMD),yes)
 	install -d $(DESTDIR)$(UNITDIR)
 	$(substitute) units/decant.socket >$(DESTDIR)$(UNITDIR)/decant.socket
 	$(substitute) units/decant@.service >$(DESTDIR)$(UNITDIR)/decant@.service
-	chmod 644 $(DESTDIR)$(UNITDIR)/decant.socket $(DESTDIR)$(UNITDIR)/decant@.service
+	$(substitute) units/decantd@.socket >$(DESTDIR)$(UNITDIR)/decantd@.socket
+	$(substitute) units/decantd@.service >$(DESTDIR)$(UNITDIR)/decantd@.service
+	chmod 644 $(addprefix $(DESTDIR)$(UNITDIR)/,decant.socket decant@.service decantd@.socket decantd@.service)
 	install -m 644 units/decant-failed.service units/decant-failure.service $(DESTDIR)$(UNITDIR)
 endif
-	chmod 644 $(DESTDIR)$(DOCDIR)/decant.xinetd $(DESTDIR)$(DOCDIR)/decant.inetd
+	chmod 644 $(addprefix $(DESTDIR)$(DOCDIR)/,decant.xinetd decantd.xinetd decant.inetd)
 
 uninstall: ## remove what install has put there
 	rm -f $(DESTDIR)$(SBINDIR)/decant $(DESTDIR)$(MANDIR)/man8/decant.8
-	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,decant.socket decant@.service decant-failed.service decant-failure.service)
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,decant.socket decant@.service decantd@.socket decantd@.service \
+		decant-failed.service decant-failure.service)
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 clean: ## remove the build

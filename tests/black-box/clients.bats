@@ -90,28 +90,24 @@ leaver() {
 # SIGPIPE is as it is by default when decant starts: hand sees to that.
 @test "has reset the connection before decant starts: no SIGPIPE, and a report" {
     make_file file 20000000
-    start "${systemd[@]}" --after-reset -- "$file"
-    client one reset
+    start_late reset "${systemd[@]}" -- "$file"
     decant_gives 75
     says 'client left: '
 }
 @test "has reset the connection before decant starts, under inetd" {
     make_file file 20000000
-    start "${inetd[@]}" --after-reset -- "$file"
-    client one reset
+    start_late reset "${inetd[@]}" -- "$file"
     decant_gives 75
 }
 @test "has reset the connection before decant starts, an empty file" {
     : >"$T/file"
-    start "${systemd[@]}" --after-reset -- "$T/file"
-    client one reset
+    start_late reset "${systemd[@]}" -- "$T/file"
     decant_gives 75 # all of nothing was there, but the end never was
     says 'client left: .*: 0 of 0 bytes sent'
 }
 @test "has closed before decant starts, over a UNIX socket" {
     make_file file 20000000
-    start "${systemd[@]}" --listen=unix="$T/socket" --after-reset -- "$file"
-    client one close
+    start_late close "${systemd[@]}" --listen=unix="$T/socket" -- "$file"
     decant_gives 75
 }
 
@@ -246,7 +242,7 @@ lasts() {
 # what it does not take would make a hundred thousand calls.
 waits_calmly() {
     make_file file "$1"
-    trace '?poll,?ppoll,recvfrom'
+    trace '?poll,?ppoll,?epoll_wait,?epoll_pwait,?epoll_pwait2,recvfrom'
     start "${systemd[@]}" -- -s1 -d1 "$file"
     client one "${@:2}" "wait-file=$T/go"
     wait_for_decant

@@ -7,10 +7,32 @@ root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 tools=${DECANT_TOOLS:-$root/build/tests}
 decant=${DECANT:-$root/build/decant}
 
+# Most tables hold for both modes. resident-whole.bats is whole.bats under another name, by which
+# decant gets a listening socket where it gets a connected one otherwise; hand starts it when the
+# first client is in the queue.
+case ${BATS_TEST_FILENAME##*/} in
+resident*) mode=resident ;;
+*) mode=per-connection ;;
+esac
+
+# The options of decant in every start: the resident one ends by itself once its clients have gone.
+always=()
+# What takes SIGTERM for the end of the running transfers, which the resident decant first lets go on.
+stopping=()
+if [[ $mode == resident ]]; then
+    always=(--idle-exit=100ms)
+    stopping=(--stop-timeout=300ms)
+    socket=listening
+    fdname=decant.socket
+else
+    socket=client
+    fdname=connection
+fi
+
 # How the supervisors place the descriptors. stderr is a file of the test, except under inetd.
-inetd=(--at=0:client --at=1:client --at=2:client)
-tcpserver=(--at=0:client --at=1:client)
-systemd=(--at=0:null --at=3:client --listen-fds=1 --listen-fdnames=connection)
+inetd=(--at="0:$socket" --at="1:$socket" --at="2:$socket")
+tcpserver=(--at="0:$socket" --at="1:$socket")
+systemd=(--at=0:null --at="3:$socket" --listen-fds=1 --listen-fdnames="$fdname")
 
 # What stands between hand and decant in the command, such as strace(1).
 wrap=()
@@ -81,6 +103,36 @@ wait_for() {
     done
 }
 
+resident() {
+    [[ $mode == resident ]]
+}
+
+# several N: in $several the options of hand for N clients that are all there when decant starts
+several() {
+    local i
+
+    if resident; then
+        several=("${systemd[@]}" --queued="$1")
+        return
+    fi
+    several=(--at=0:null --at=3:client --listen-fds="$1")
+    for ((i = 2; i <= $1; i++)); do
+        several+=(--at="$((i + 2)):client$i")
+    done
+}
+
+# start_late ACTION [HAND-OPTION...] -- [DECANT-ARGUMENT...]: the only client has reset its
+# connection, or closed it, before decant starts. The resident one finds it in its queue all the same.
+start_late() {
+    local when=(--after-reset)
+
+    if resident; then
+        when=(--exec-after="$T/gone")
+    fi
+    start "${when[@]}" "${@:2}"
+    client one "$1" "touch=$T/gone"
+}
+
 # make_file NAME SIZE: random bytes, and its path in $file.
 make_file() {
     file=$T/$1
@@ -96,7 +148,7 @@ start() {
         shift
     done
     shift
-    "$tools/hand" --address-file="$T/address" "${options[@]}" -- "${wrap[@]}" "$decant" "$@" \
+    "$tools/hand" --address-file="$T/address" "${options[@]}" -- "${wrap[@]}" "$decant" "${always[@]}" "$@" \
         </dev/null >"$T/out" 2>"$T/err" 3>&- &
     decant_pid=$!
 }
@@ -186,7 +238,7 @@ says_not() {
     ! grep -E -- "$1" "$T/err" || fail "decant said '$1'"
 }
 
-# queues: of decant's TCP socket its state (01 open, 04 its end is sent) and the bytes that are not
+# queues: of decant's TCP socket, not the listening one, its state (01 open, 04 its end is sent) and the bytes that are not
 # acknowledged, and then the bytes that wait for the client to read them. Nothing without a socket.
 queues() {
     local port
@@ -220,7 +272,7 @@ all_is_queued() {
 # 12000, and has no room for these before go().
 start_with_tail() {
     make_file file 2000000
-    start "${systemd[@]}" -- "$file"
+    start "${systemd[@]}" -- "$@" "$file"
     client one --rcvbuf=4K read=1988000 "wait-file=$T/go" drain
     wait_for 30 all_is_queued 12000
 }

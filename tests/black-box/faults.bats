@@ -5,6 +5,12 @@
 
 load common
 
+# What each mode waits in.
+waiting='?poll,?ppoll'
+if [[ $mode == resident ]]; then
+    waiting='?epoll_wait,?epoll_pwait'
+fi
+
 # with RULE...: decant's calls fail as the rules of strace(1) say
 with() {
     local rule rules=()
@@ -12,7 +18,7 @@ with() {
     for rule; do
         rules+=(-e "inject=$rule")
     done
-    trace "sendfile,?poll,?ppoll,fstat,newfstatat,setsockopt,shutdown,ioctl,connect,signalfd4,pread64" \
+    trace "sendfile,$waiting,fstat,newfstatat,setsockopt,shutdown,ioctl,connect,signalfd4,pread64" \
         "${rules[@]}"
     make_file file 5000000
     start "${systemd[@]}" -- "$file"
@@ -57,20 +63,14 @@ ends() {
 @test "sendfile: ETIMEDOUT of a file" { ends 74 'file unreadable' sendfile:error=ETIMEDOUT:when=2; }
 @test "sendfile: ENOTCONN of a file" { ends 74 'file unreadable' sendfile:error=ENOTCONN:when=2; }
 
-@test "poll: EINTR" { survives '?poll,?ppoll:error=EINTR:when=1'; }
-@test "poll: EINTR every other time" { survives '?poll,?ppoll:error=EINTR:when=1+2'; }
-@test "poll: ENOMEM" { survives '?poll,?ppoll:error=ENOMEM:when=1'; }
-@test "poll: EINVAL ends rather than waits" { ends 71 'failed: .*: poll: Invalid argument' '?poll,?ppoll:error=EINVAL:when=1'; }
+@test "waiting: EINTR" { survives "$waiting:error=EINTR:when=1"; }
+@test "waiting: EINTR every other time" { survives "$waiting:error=EINTR:when=1+2"; }
+@test "waiting: EINVAL ends rather than waits" {
+    ends 71 '(failed: .*: poll|^decant: epoll_wait): Invalid argument' "$waiting:error=EINVAL:when=1"
+}
 
 @test "shutdown: ENOMEM" { ends 71 'failed: .*: shutdown: Cannot allocate' shutdown:error=ENOMEM:when=1; }
 @test "shutdown: ENOBUFS" { ends 71 'failed: .*: shutdown: ' shutdown:error=ENOBUFS:when=1; }
-@test "arming fails: refused before the first byte" {
-    ends 71 '^decant: setsockopt: Cannot allocate' setsockopt:error=ENOMEM:when=2
-    client_is_refused one
-}
-@test "TCP_NOTSENT_LOWAT fails: costs memory only" { survives setsockopt:error=ENOPROTOOPT:when=1; }
-@test "TCP_NODELAY fails: costs time only" { survives setsockopt:error=ENOPROTOOPT:when=3; }
-@test "disarming fails" { ends 71 'failed: .*: setsockopt: Cannot allocate' setsockopt:error=ENOMEM:when=4; }
 @test "signalfd fails: refused before the first byte" {
     ends 71 '^decant: signalfd: ' signalfd4:error=EMFILE
     client_is_refused one
@@ -92,6 +92,29 @@ find_call() {
     rm "$T/address"
     call=$(awk '{ name = $1; sub(/\(.*/, "", name); n[name]++ }'"$1" "$T/calls")
     [[ -n $call ]] || fail "there was none"
+}
+
+# find_option REGEX ERROR: the same, of the last setsockopt(2) that is like this
+find_option() {
+    find_call "/^setsockopt.*$1/ { last = name \":error=$2:when=\" n[name] } END { print last }"
+}
+
+@test "arming fails: refused before the first byte, and told so" {
+    find_option SO_LINGER.*l_onoff=1 ENOMEM
+    ends 71 '^decant: .*setsockopt: Cannot allocate' "$call"
+    client_is_refused one
+}
+@test "disarming fails" {
+    find_option SO_LINGER.*l_onoff=0 ENOMEM
+    ends 71 'failed: .*: setsockopt: Cannot allocate' "$call"
+}
+@test "TCP_NOTSENT_LOWAT fails: costs memory only" {
+    find_option TCP_NOTSENT_LOWAT ENOPROTOOPT
+    survives "$call"
+}
+@test "TCP_NODELAY fails: costs time only" {
+    find_option TCP_NODELAY ENOPROTOOPT
+    survives "$call"
 }
 
 @test "reading the byte behind the end fails" {

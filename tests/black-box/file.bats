@@ -122,7 +122,28 @@ refused() {
     make_file file 1
     refused "$file/file" 66 'Not a directory'
 }
-@test "a directory" { refused "$T" 66 'is a directory; name a regular file'; }
+@test "a directory without a file of the socket's name" {
+    refused "$T" 66 "^decant: cannot open '$T/$fdname' .*No such file.*FileDescriptorName=$fdname, "
+}
+@test "a directory of a directory" {
+    mkdir "$T/$fdname"
+    refused "$T" 66 "'$T/$fdname' is a directory; name a regular file"
+}
+@test "a directory, and a socket without a name" {
+    start "${tcpserver[@]}" -- "$T"
+    client one drain
+    client_is_refused one
+    decant_gives 66
+    says "^decant: '$T' is a directory"
+}
+@test "a directory with a file of the socket's name" {
+    make_file "$fdname" 300000
+    start "${systemd[@]}" -- "$T"
+    client one drain
+    client_has_all one "$file"
+    decant_gives 0
+    says "^decant: complete: $file to "
+}
 @test "a device" { refused /dev/zero 66 'is a device; name a regular file'; }
 @test "a FIFO without a writer does not hold decant" {
     mkfifo "$T/fifo"

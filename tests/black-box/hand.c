@@ -2,15 +2,23 @@
 /*
  * hand [OPTION...] -- PROGRAM [ARGUMENT...]
  *
- * Stands in for every supervisor: listens, accepts as many clients as it is told to place, puts
- * descriptors where that supervisor would put them, and becomes PROGRAM under the same process id,
- * so that a test can signal it and wait for its status.
+ * Stands in for every supervisor: listens, accepts as many clients as it is told to place, or waits
+ * for the first in the queue, puts descriptors where that supervisor would put them, and becomes
+ * PROGRAM under the same process id, so that a test can signal it and wait for its status.
  *
  *   --listen=KIND          tcp4 (default), tcp6, mptcp, unix=PATH
- *   --address-file=PATH    gets the address, as peer takes it, once clients can connect
+ *   --address-file=PATH    gets the address, as peer takes it, once clients can connect; that of
+ *                          the second listening socket goes to PATH.2 (a UNIX one is PATH.2, too)
  *   --at=FD:WHAT           what descriptor FD is to be: client, client2, client3, ..., null,
  *                          closed, file=PATH, moved-file=PATH (its position), write-only=PATH,
- *                          pipe, terminal, datagram, listener, unconnected, seqpacket, pair
+ *                          pipe, terminal, datagram, listener, unconnected, seqpacket, pair;
+ *                          listening, listening2, ...: a socket whose clients are PROGRAM's to
+ *                          accept, where listener is one that nobody ever connects to
+ *   --queued=N             waits until N clients are in the queues of the listening sockets
+ *                          (default 1; a UNIX socket only tells whether there are any)
+ *   --supervise=PATH       stays, as inetd does with `wait`: starts PROGRAM whenever a client is in
+ *                          a queue, waits for its end, and so on until SIGTERM, which kills
+ *                          PROGRAM as well. PATH holds the number of starts
  *   --listen-fds=TEXT      LISTEN_FDS; LISTEN_PID is then this process
  *   --listen-pid=TEXT      LISTEN_PID, when it is to be another one
  *   --listen-fdnames=TEXT  LISTEN_FDNAMES
@@ -24,20 +32,24 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#define MOST_CLIENTS 16
-#define MOST_PLACES  64
-#define ABOVE        200 /* nothing is placed here: what is still to be placed waits here */
+#define MOST_CLIENTS   16
+#define MOST_LISTENERS 16
+#define MOST_PLACES    64
+#define ABOVE          200 /* nothing is placed here: what is still to be placed waits here */
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -53,6 +65,9 @@ static struct place places[MOST_PLACES];
 static int n_places;
 static int clients[MOST_CLIENTS];
 static int n_clients;
+static int listeners[MOST_LISTENERS];
+static int n_listeners;
+static volatile pid_t supervised; /* 0: none runs */
 
 static int check(int result, const char *what)
 {
@@ -108,18 +123,58 @@ static int listen_unix(const char *path, char *address, size_t size)
     return fd;
 }
 
-static void accept_clients(const char *kind, const char *address_file)
+/* Number 1 is what the names say, number 2 is NAME.2. */
+static int open_listening(const char *kind, const char *address_file, int number)
 {
     char address[256];
-    int listener = strncmp(kind, "unix=", 5) == 0 ? listen_unix(kind + 5, address, sizeof(address))
-                                                  : listen_internet(kind, address, sizeof(address));
+    char path[100]; /* a UNIX socket's can hardly be longer */
+    char suffix[16] = "";
 
-    check(listen(listener, MOST_CLIENTS), "listen");
-    if (address_file)
-        write_file(address_file, address);
+    if (number > 1)
+        snprintf(suffix, sizeof(suffix), ".%d", number);
+    snprintf(path, sizeof(path), "%s%s", kind + strcspn(kind, "=") + 1, suffix);
+    int fd = strncmp(kind, "unix=", 5) == 0 ? listen_unix(path, address, sizeof(address))
+                                            : listen_internet(kind, address, sizeof(address));
+    check(listen(fd, SOMAXCONN), "listen");
+    if (address_file) {
+        char file[512];
+        snprintf(file, sizeof(file), "%s%s", address_file, suffix);
+        write_file(file, address);
+    }
+    return fd;
+}
+
+static void accept_clients(const char *kind, const char *address_file)
+{
+    int listener = open_listening(kind, address_file, 1);
+
     for (int i = 0; i < n_clients; i++)
         clients[i] = lift(check(accept(listener, NULL, NULL), "accept"));
     close(listener);
+}
+
+/* Those that accept(2) would give. Other sockets have their segments where TCP has this number. */
+static int queue_length(int listener, int wanted)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    struct pollfd wait = {.fd = listener, .events = POLLIN};
+
+    if (getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &size) == 0)
+        return (int)info.tcpi_unacked;
+    return check(poll(&wait, 1, 0), "poll") > 0 ? wanted : 0;
+}
+
+static void wait_for_queues(int wanted)
+{
+    for (;;) {
+        int queued = 0;
+        for (int i = 0; i < n_listeners; i++)
+            queued += queue_length(listeners[i], wanted);
+        if (queued >= wanted)
+            return;
+        poll(NULL, 0, 5);
+    }
 }
 
 /* Both keep their other end open for ever, so that they are what they seem to be. */
@@ -172,20 +227,27 @@ static int open_moved(const char *path)
     return fd;
 }
 
-/* client is the first, client2 the second; 0: it is no client at all. */
-static int client_number(const char *what)
+/* NAME is the first, NAME2 the second; 0: it is none at all. */
+static int number_of(const char *what, const char *name)
 {
-    if (strncmp(what, "client", 6) != 0)
+    if (strncmp(what, name, strlen(name)) != 0)
         return 0;
-    return what[6] ? atoi(what + 6) : 1;
+    return what[strlen(name)] ? atoi(what + strlen(name)) : 1;
+}
+
+static int copy(int fd, const char *what)
+{
+    return check(fcntl(fd, F_DUPFD_CLOEXEC, ABOVE), what);
 }
 
 static int open_what(const char *what)
 {
     const char *value = strchr(what, '=');
 
-    if (client_number(what))
-        return check(fcntl(clients[client_number(what) - 1], F_DUPFD_CLOEXEC, ABOVE), what);
+    if (number_of(what, "client"))
+        return copy(clients[number_of(what, "client") - 1], what);
+    if (number_of(what, "listening"))
+        return copy(listeners[number_of(what, "listening") - 1], what);
     if (strcmp(what, "closed") == 0)
         return -1;
     if (strcmp(what, "null") == 0)
@@ -267,6 +329,15 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* There are as many as the highest number says. */
+static void plan_number(int number, int most, int *n)
+{
+    if (number > most)
+        errx(99, "hand: %d is too many", number);
+    if (number > *n)
+        *n = number;
+}
+
 static void plan_place(char *argument)
 {
     char *what = strchr(argument, ':');
@@ -275,10 +346,8 @@ static void plan_place(char *argument)
         errx(99, "hand: --at=FD:WHAT, not '%s'", argument);
     *what++ = '\0';
     places[n_places++] = (struct place){.at = atoi(argument), .what = what, .fd = -1};
-    if (client_number(what) > MOST_CLIENTS)
-        errx(99, "hand: too many clients");
-    if (client_number(what) > n_clients)
-        n_clients = client_number(what);
+    plan_number(number_of(what, "client"), MOST_CLIENTS, &n_clients);
+    plan_number(number_of(what, "listening"), MOST_LISTENERS, &n_listeners);
 }
 
 static void place_all(void)
@@ -292,48 +361,26 @@ static void place_all(void)
             check(dup2(places[i].fd, places[i].at), "dup2");
 }
 
-int main(int argc, char **argv)
+enum {
+    LISTEN,
+    ADDRESS,
+    AT,
+    QUEUED,
+    SUPERVISE,
+    FDS,
+    PID,
+    NAMES,
+    JOURNAL,
+    AFTER,
+    RESET,
+    DUPLICATE,
+    FUSE,
+    OPTIONS
+};
+
+static _Noreturn void become(char **program, const char *const *given)
 {
-    enum { LISTEN, ADDRESS, AT, FDS, PID, NAMES, JOURNAL, AFTER, RESET, DUPLICATE, FUSE, OPTIONS };
-    static const struct option names[] = {
-        {"listen", 1, NULL, LISTEN},
-        {"address-file", 1, NULL, ADDRESS},
-        {"at", 1, NULL, AT},
-        {"listen-fds", 1, NULL, FDS},
-        {"listen-pid", 1, NULL, PID},
-        {"listen-fdnames", 1, NULL, NAMES},
-        {"journal", 0, NULL, JOURNAL},
-        {"exec-after", 1, NULL, AFTER},
-        {"after-reset", 0, NULL, RESET},
-        {"duplicate", 1, NULL, DUPLICATE},
-        {"fuse", 1, NULL, FUSE},
-        {0},
-    };
-    const char *given[OPTIONS] = {[LISTEN] = "tcp4", [FUSE] = "60"};
     char own_pid[24];
-
-    for (int c; (c = getopt_long(argc, argv, "+", names, NULL)) != -1;) {
-        if (c == '?' || c >= OPTIONS)
-            return 99;
-        if (c == AT)
-            plan_place(optarg);
-        else
-            given[c] = optarg ? optarg : "";
-    }
-    if (optind == argc)
-        errx(99, "hand: no PROGRAM");
-    close_range(3, ~0U, 0);
-    reset_signals();
-    alarm((unsigned)atoi(given[FUSE]));
-
-    if (n_clients > 0)
-        accept_clients(given[LISTEN], given[ADDRESS]);
-    if (given[DUPLICATE])
-        keep_duplicates(given[DUPLICATE], (unsigned)atoi(given[FUSE]));
-    if (given[AFTER])
-        wait_for_file(given[AFTER]);
-    if (given[RESET])
-        wait_for_resets();
 
     snprintf(own_pid, sizeof(own_pid), "%d", getpid());
     if (given[FDS]) {
@@ -345,6 +392,107 @@ int main(int argc, char **argv)
     if (given[JOURNAL])
         name_journal();
     place_all();
-    execvp(argv[optind], argv + optind);
-    err(99, "hand: %s", argv[optind]);
+    execvp(program[0], program);
+    err(99, "hand: %s", program[0]);
+}
+
+/* Of SIGTERM, and of the fuse. Only supervised tells whether there is somebody to take along. */
+static void end_supervision(int number)
+{
+    if (supervised > 0) {
+        kill(supervised, SIGKILL);
+        waitpid(supervised, NULL, 0);
+    }
+    _exit(number == SIGTERM ? 0 : 99);
+}
+
+static pid_t start_supervised(char **program, const char *const *given)
+{
+    pid_t pid = check(fork(), "fork");
+
+    if (pid > 0)
+        return pid;
+    reset_signals();
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails kills hand with what cannot be caught */
+    alarm((unsigned)atoi(given[FUSE]));
+    become(program, given);
+}
+
+static _Noreturn void supervise(char **program, const char *const *given)
+{
+    sigset_t ends;
+    char text[24];
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGALRM);
+    signal(SIGTERM, end_supervision);
+    signal(SIGALRM, end_supervision);
+    for (int starts = 1;; starts++) {
+        wait_for_queues(atoi(given[QUEUED]));
+        sigprocmask(SIG_BLOCK, &ends, NULL); /* or it could miss the one that is being started */
+        supervised = start_supervised(program, given);
+        sigprocmask(SIG_UNBLOCK, &ends, NULL);
+        snprintf(text, sizeof(text), "%d", starts);
+        write_file(given[SUPERVISE], text);
+        siginfo_t how;
+        check(waitid(P_PID, (id_t)supervised, &how, WEXITED | WNOWAIT), "waitid");
+        sigprocmask(SIG_BLOCK, &ends, NULL); /* or it could kill whoever gets the number next */
+        check(waitpid(supervised, NULL, 0), "waitpid");
+        supervised = 0;
+        sigprocmask(SIG_UNBLOCK, &ends, NULL);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option names[] = {
+        {"listen", 1, NULL, LISTEN},
+        {"address-file", 1, NULL, ADDRESS},
+        {"at", 1, NULL, AT},
+        {"queued", 1, NULL, QUEUED},
+        {"supervise", 1, NULL, SUPERVISE},
+        {"listen-fds", 1, NULL, FDS},
+        {"listen-pid", 1, NULL, PID},
+        {"listen-fdnames", 1, NULL, NAMES},
+        {"journal", 0, NULL, JOURNAL},
+        {"exec-after", 1, NULL, AFTER},
+        {"after-reset", 0, NULL, RESET},
+        {"duplicate", 1, NULL, DUPLICATE},
+        {"fuse", 1, NULL, FUSE},
+        {0},
+    };
+    const char *given[OPTIONS] = {[LISTEN] = "tcp4", [QUEUED] = "1", [FUSE] = "60"};
+
+    for (int c; (c = getopt_long(argc, argv, "+", names, NULL)) != -1;) {
+        if (c == '?' || c >= OPTIONS)
+            return 99;
+        if (c == AT)
+            plan_place(optarg);
+        else
+            given[c] = optarg ? optarg : "";
+    }
+    if (optind == argc)
+        errx(99, "hand: no PROGRAM");
+    if (n_clients > 0 && n_listeners > 0)
+        errx(99, "hand: client and listening would share an address file");
+    close_range(3, ~0U, 0);
+    reset_signals();
+    alarm((unsigned)atoi(given[FUSE]));
+
+    for (int i = 0; i < n_listeners; i++)
+        listeners[i] = lift(open_listening(given[LISTEN], given[ADDRESS], i + 1));
+    if (n_clients > 0)
+        accept_clients(given[LISTEN], given[ADDRESS]);
+    if (given[DUPLICATE])
+        keep_duplicates(given[DUPLICATE], (unsigned)atoi(given[FUSE]));
+    if (given[AFTER])
+        wait_for_file(given[AFTER]);
+    if (given[RESET])
+        wait_for_resets();
+    if (given[SUPERVISE])
+        supervise(argv + optind, given);
+    if (n_listeners > 0)
+        wait_for_queues(atoi(given[QUEUED]));
+    become(argv + optind, given);
 }

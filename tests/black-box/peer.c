@@ -15,6 +15,7 @@
  * there. A server that does not listen yet is tried again.
  *
  *   --timeout=SECONDS  for everything together (default 60)
+ *   --from=ADDRESS     IPv4, from which to connect
  *   --rcvbuf=BYTES     SO_RCVBUF, set before the connect as the window depends on it
  *   --result=PATH
  *
@@ -27,11 +28,12 @@
  *   wait-end           waits, without reading, until the end of stream or a reset has come
  *   wait-file=PATH     waits for that file
  *   touch=PATH         makes it
- *   reset, close       the two ways to go; both are the last action
+ *   reset, close       the two ways to go; only touch may follow
  *
  * The end of stream, or an error, ends the reading; the actions after it that need no socket are
  * still done.
  */
+#include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +55,7 @@
 #endif
 
 static int result_fd = STDERR_FILENO;
+static const char *source; /* or NULL: the kernel's choice */
 static volatile long long received;
 static char outcome[64]; /* without the bytes; empty as long as the stream goes on */
 
@@ -193,6 +196,15 @@ static void act(int fd, char *action)
         errx(2, "peer: what is '%s'?", action);
 }
 
+static void bind_to(int fd, const char *from)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+
+    if (inet_pton(AF_INET, from, &in.sin_addr) != 1 ||
+        bind(fd, (struct sockaddr *)&in, sizeof(in)) < 0)
+        err(2, "peer: --from=%s", from);
+}
+
 static int connect_to(const struct sockaddr *name, socklen_t length, int protocol, int rcvbuf)
 {
     for (;;) {
@@ -201,6 +213,8 @@ static int connect_to(const struct sockaddr *name, socklen_t length, int protoco
             err(2, "peer: socket");
         if (rcvbuf > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)) < 0)
             err(2, "peer: SO_RCVBUF");
+        if (source)
+            bind_to(fd, source);
         if (connect(fd, name, length) == 0)
             return fd;
         if (errno != ECONNREFUSED && errno != ENOENT)
@@ -244,6 +258,7 @@ int main(int argc, char **argv)
 {
     static const struct option names[] = {
         {"timeout", 1, NULL, 't'},
+        {"from", 1, NULL, 'f'},
         {"rcvbuf", 1, NULL, 'b'},
         {"result", 1, NULL, 'r'},
         {0},
@@ -256,6 +271,8 @@ int main(int argc, char **argv)
     for (int c; (c = getopt_long(argc, argv, "+", names, NULL)) != -1;) {
         if (c == 't')
             timeout = (unsigned)atoi(optarg);
+        else if (c == 'f')
+            source = optarg;
         else if (c == 'b')
             rcvbuf = (int)parse_size(optarg);
         else if (c == 'r')

@@ -134,13 +134,12 @@ refuses_range() {
     decant_gives 0
 }
 
-four=(--at=0:null --at=3:client --at=4:client2 --at=5:client3 --at=6:client4 --listen-fds=4)
-
 @test "four clients at once, each of them whole" {
     local name
 
     make_file file 10000000
-    start "${four[@]}" -- "$file"
+    several 4
+    start "${several[@]}" -- "$file"
     for name in a b c d; do
         client "$name" drain
     done
@@ -155,7 +154,8 @@ four=(--at=0:null --at=3:client --at=4:client2 --at=5:client3 --at=6:client4 --l
     local name
 
     make_file file 10000000
-    start "${four[@]}" -- "$file"
+    several 4
+    start "${several[@]}" -- "$file"
     client d read=100000 reset
     for name in a b c; do
         client "$name" drain
@@ -170,7 +170,8 @@ four=(--at=0:null --at=3:client --at=4:client2 --at=5:client3 --at=6:client4 --l
 
 @test "of two clients one never reads, and the other does not wait for it" {
     make_file file 10000000
-    start --at=0:null --at=3:client --at=4:client2 --listen-fds=2 -- "$file"
+    several 2
+    start "${several[@]}" -- "$file"
     client asleep "wait-file=$T/go" drain
     client awake drain
     client_has_all awake "$file"
