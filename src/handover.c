@@ -227,21 +227,34 @@ static int add_file(struct handover *handover, int fd, struct problem *problem)
     return 0;
 }
 
-static int add(struct handover *handover, int fd, const char *name, struct problem *problem)
-{
-    enum socket_kind kind;
-    const char *what;
+/* A descriptor is judged once: the look at its SO_ERROR takes the error away. */
+struct verdict {
+    enum nature nature;
+    enum socket_kind kind; /* of a socket */
+    const char *what;      /* of what is unusable */
+};
 
-    switch (judge(fd, &kind, &what)) {
+static struct verdict look_at(int fd)
+{
+    struct verdict verdict;
+
+    verdict.nature = judge(fd, &verdict.kind, &verdict.what);
+    return verdict;
+}
+
+static int add(struct handover *handover, int fd, const struct verdict *verdict, const char *name,
+    struct problem *problem)
+{
+    switch (verdict->nature) {
     case CONNECTED:
-        return add_connection(handover, fd, kind, name, problem);
+        return add_connection(handover, fd, verdict->kind, name, problem);
     case LISTENING:
-        return add_listener(handover, fd, kind, name, problem);
+        return add_listener(handover, fd, verdict->kind, name, problem);
     case REGULAR_FILE:
         return add_file(handover, fd, problem);
     default:
-        return problem_set(
-            problem, EPROTOTYPE, EX_PROTOCOL, "descriptor %d is %s; " HOW_TO_START, fd, what);
+        return problem_set(problem, EPROTOTYPE, EX_PROTOCOL, "descriptor %d is %s; " HOW_TO_START,
+            fd, verdict->what);
     }
 }
 
@@ -321,17 +334,15 @@ static int refuse_listen_fds(int error, const char *count, struct problem *probl
  */
 static int add_stdin(struct handover *handover, struct problem *problem)
 {
-    enum socket_kind kind;
-    const char *what;
-    enum nature nature = judge(STDIN_FILENO, &kind, &what);
+    struct verdict verdict = look_at(STDIN_FILENO);
     bool alone = handover->n_connections == 0 && handover->n_listeners == 0;
 
-    if (alone && (nature == CONNECTED || nature == LISTENING))
-        return add(handover, STDIN_FILENO, NULL, problem);
+    if (alone && (verdict.nature == CONNECTED || verdict.nature == LISTENING))
+        return add(handover, STDIN_FILENO, &verdict, NULL, problem);
     if (alone)
         return problem_set(problem, ENOTSOCK, EX_PROTOCOL,
             "a regular file was handed over, but no socket; " HOW_TO_START);
-    if (handover->file_fd < 0 && nature == REGULAR_FILE)
+    if (handover->file_fd < 0 && verdict.nature == REGULAR_FILE)
         return add_file(handover, STDIN_FILENO, problem);
     return 0;
 }
@@ -356,7 +367,8 @@ static int take_listen_fds(struct handover *handover, const char *count, struct 
     /* All of them, also after one that is wrong: where messages may go depends on all clients. */
     for (int i = 0; i < n; i++) {
         const char *name = handover->names ? handover->names[i] : NULL;
-        int one = add(handover, FIRST_FD + i, name, r < 0 ? &ignored : problem);
+        struct verdict verdict = look_at(FIRST_FD + i);
+        int one = add(handover, FIRST_FD + i, &verdict, name, r < 0 ? &ignored : problem);
         r = r < 0 ? r : one;
     }
     if (r == 0)
@@ -371,16 +383,15 @@ static int take_listen_fds(struct handover *handover, const char *count, struct 
 
 static int take_stdin(struct handover *handover, struct problem *problem)
 {
-    enum socket_kind kind;
-    const char *what;
-    enum nature nature = judge(STDIN_FILENO, &kind, &what);
+    struct verdict verdict = look_at(STDIN_FILENO);
 
     int r = make_room(handover, 1, problem);
     if (r < 0)
         return r;
-    if (nature == CONNECTED || nature == LISTENING)
-        return add(handover, STDIN_FILENO, NULL, problem);
-    return problem_set(problem, ENOTSOCK, EX_PROTOCOL, "descriptor 0 is %s%s; " HOW_TO_START, what,
+    if (verdict.nature == CONNECTED || verdict.nature == LISTENING)
+        return add(handover, STDIN_FILENO, &verdict, NULL, problem);
+    return problem_set(problem, ENOTSOCK, EX_PROTOCOL, "descriptor 0 is %s%s; " HOW_TO_START,
+        verdict.what,
         getenv("LISTEN_FDS") ? ", and LISTEN_FDS is meant for another process (LISTEN_PID)" : "");
 }
 

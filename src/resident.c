@@ -81,6 +81,7 @@ struct resident {
     uint32_t n_listening;
     bool stopping;
     bool ready_told;
+    bool quiet;    /* the last epoll_wait(2) had nothing to tell */
     bool inherits; /* all queues were empty once since the listeners were armed */
     int64_t idle_since;
     int64_t stop_at;       /* reset what is left; CLOCK_NEVER before SIGTERM */
@@ -380,7 +381,7 @@ static bool has_room(struct resident *r, const struct peer *peer, uint32_t *plac
     *place = CROWD_NOBODY;
     if (r->n >= r->most) {
         (void)snprintf(r->reason, sizeof(r->reason),
-            "%" PRIu32 " are served already (--max-connections)", r->n);
+            "%" PRIu32 " at a time is the limit (--max-connections)", r->most);
         return false;
     }
     if (!r->crowd)
@@ -541,12 +542,17 @@ static int64_t next_time(const struct resident *r)
     return time;
 }
 
+/*
+ * Idle is who has just looked and found nobody, not whose time has passed: a start or a stop that
+ * took longer than that would else be followed by the exit, and the client that waits by the next
+ * such start.
+ */
 static bool is_over(const struct resident *r, int64_t now)
 {
     if (r->n > 0)
         return false;
     return r->n_listening == 0 ||
-           (r->options->idle_exit > 0 && now >= r->idle_since + r->options->idle_exit);
+           (r->quiet && r->options->idle_exit > 0 && now >= r->idle_since + r->options->idle_exit);
 }
 
 /* epoll_wait(2) takes milliseconds: rounded up, so that the time has come when it returns. */
@@ -599,6 +605,7 @@ static int loop(struct resident *r, struct problem *problem)
             stop_all(r, "epoll_wait", -n);
             return problem_set(problem, -n, EX_OSERR, "epoll_wait: %s", strerror(-n));
         }
+        r->quiet = n == 0;
         take_events(r, events, n);
         now = clock_now();
         step_due(r, now);
