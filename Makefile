@@ -189,7 +189,7 @@ $(BUILD)/tests/%: tests/launchers/%.c
 launchers: $(BUILD)/tests/syslog
 	-$(Q)for package in $(unpacked); do tests/launchers/fetch $$package $(BUILD)/launchers/$$package; done
 
-unit_objects = $(filter-out main.o systemd.o,$(sources:%.c=%.o)) kernel.o
+unit_objects = $(filter-out main.o systemd.o,$(sources:%.c=%.o)) systemd.o kernel.o
 wraps = $(addprefix -Wl$(comma)--wrap=,$(shell cat $(1) 2>/dev/null))
 comma := ,
 

@@ -9,6 +9,12 @@
 #define CLOCK_SECOND INT64_C(1000000000)
 #define CLOCK_NEVER  INT64_MAX
 
+/* A span as long as an option can say is never over. */
+static inline int64_t clock_after(int64_t from, int64_t span)
+{
+    return span > CLOCK_NEVER - from ? CLOCK_NEVER : from + span;
+}
+
 static inline int64_t clock_now(void)
 {
     struct timespec now;

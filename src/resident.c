@@ -8,6 +8,7 @@
 #include "signals.h"
 #include "table.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -69,6 +70,7 @@ struct resident {
     struct transfer_limits limits;
     struct table table;
     struct client *clients; /* one for each slot of the table, under the same number */
+    bool *emptied;          /* of each listener: its queue was empty since it was armed */
     struct crowd *crowd;    /* NULL: no limit for a source */
     struct queue queues[TRANSFER_QUEUES];
     int epoll;
@@ -81,8 +83,7 @@ struct resident {
     uint32_t n_listening;
     bool stopping;
     bool ready_told;
-    bool quiet;    /* the last epoll_wait(2) had nothing to tell */
-    bool inherits; /* all queues were empty once since the listeners were armed */
+    bool quiet; /* the last epoll_wait(2) had nothing to tell */
     int64_t idle_since;
     int64_t stop_at;       /* reset what is left; CLOCK_NEVER before SIGTERM */
     int64_t resume_at;     /* accept again; CLOCK_NEVER: not resting */
@@ -238,10 +239,12 @@ static void watch_listeners(struct resident *r, uint32_t events)
     }
 }
 
-static void unwatch(struct resident *r, uint32_t listener)
+static bool unwatch(struct resident *r, uint32_t listener)
 {
-    if (epoll_ctl(r->epoll, EPOLL_CTL_DEL, r->handover->listeners[listener].fd, NULL) == 0)
-        r->n_listening--;
+    if (epoll_ctl(r->epoll, EPOLL_CTL_DEL, r->handover->listeners[listener].fd, NULL) < 0)
+        return false;
+    r->n_listening--;
+    return true;
 }
 
 /* The listener stays ready for as long as we cannot accept: it must not wake us meanwhile. */
@@ -273,7 +276,8 @@ static void lose_listener(struct resident *r, uint32_t listener, int error)
 {
     struct problem problem;
 
-    unwatch(r, listener);
+    if (!unwatch(r, listener))
+        return;
     (void)problem_set(&problem, error, EX_OSERR, "accept4 on %s: %s; it is listened on no longer",
         r->handover->listeners[listener].address, strerror(error));
     report_problem(r->report, &problem);
@@ -282,8 +286,8 @@ static void lose_listener(struct resident *r, uint32_t listener, int error)
 /* accept(2) lists them: errors of the new connection, which is gone, and of nothing else. */
 static bool is_of_the_client(int error)
 {
-    static const int errors[] = {EINTR, ECONNABORTED, EPERM, EPROTO, ENOPROTOOPT, ENETDOWN,
-        EHOSTDOWN, ENONET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
+    static const int errors[] = {EINTR, ECONNABORTED, EPROTO, ENOPROTOOPT, ENETDOWN, EHOSTDOWN,
+        ENONET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
         if (errors[i] == error)
@@ -296,11 +300,13 @@ static void judge_accept(struct resident *r, uint32_t listener, int error, int64
 {
     switch (error) {
     case EAGAIN:
+        r->emptied[listener] = true;
         break;
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
+    case EPERM: /* a security module or seccomp, which say so each time, and take nothing */
         rest(r, error, now);
         break;
     default:
@@ -310,9 +316,10 @@ static void judge_accept(struct resident *r, uint32_t listener, int error, int64
 }
 
 /* The first ones are armed as any socket is, those that have inherited it for certain only once. */
-static int arm(const struct resident *r, int fd, enum socket_kind kind)
+static int arm(const struct resident *r, uint32_t listener, int fd)
 {
-    int error = r->inherits ? transfer_arm_inherited(fd, kind) : transfer_arm(fd, kind);
+    enum socket_kind kind = r->handover->listeners[listener].kind;
+    int error = r->emptied[listener] ? transfer_arm_inherited(fd, kind) : transfer_arm(fd, kind);
 
     if (error == 0 && r->options->rate > 0)
         error = transfer_pace(fd, kind, r->options->rate);
@@ -348,7 +355,7 @@ static int gather(struct resident *r, uint32_t listener, int64_t now)
             break;
         }
         arrival->fd = fd;
-        int error = arm(r, fd, from->kind);
+        int error = arm(r, listener, fd);
         if (error < 0)
             lose_arrival(r, fd, from->kind, error);
         else
@@ -461,26 +468,38 @@ static void format_status(const struct resident *r, char *text, size_t size)
         return;
     const struct transfer_slot *slot = &r->table.slots[r->sum];
     double promised = (double)(slot->end - slot->start);
-    (void)snprintf(text + n - 1, size - (size_t)n + 1, "; %.0f %% of %s\n",
+    (void)snprintf(text + n, size - (size_t)n, "; %.0f %% of %s",
         promised > 0 ? 100 * (double)(slot->offset - slot->start) / promised : 100,
         r->clients[r->sum].transfer.source->name);
 }
 
-/* READY= once, WATCHDOG= in time, STATUS= when there is news, but not more often than once a
- * second. A message that the manager does not take is tried again. */
+/* A file's name must not bring lines of its own. */
+static void make_one_line(char *text)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text))
+            *text = '?';
+}
+
+/*
+ * READY= once, WATCHDOG= in time, STATUS= when there is news, but not more often than once a
+ * second. A message that the manager does not take is tried again.
+ */
 static void notify(struct resident *r, int64_t now)
 {
     const struct notify *to = &r->handover->notify;
     bool watchdog = now >= r->watchdog_at;
-    bool status = is_news(r) && now >= r->notify_at;
+    bool status = (is_news(r) || !r->ready_told) && now >= r->notify_at;
     char lines[512];
 
-    if (to->fd < 0 || (r->ready_told && !watchdog && !status))
+    if (to->fd < 0 || !(watchdog || status))
         return;
     size_t n = (size_t)snprintf(lines, sizeof(lines), "%s%s", r->ready_told ? "" : "READY=1\n",
         watchdog ? "WATCHDOG=1\n" : "");
-    format_status(r, lines + n, sizeof(lines) - n);
-    r->notify_at = now + CLOCK_SECOND;
+    if (status) {
+        format_status(r, lines + n, sizeof(lines) - n);
+        make_one_line(lines + n);
+    }
     if (notify_send(to, lines) == -EAGAIN) {
         r->notify_at = now + PAUSE;
         if (watchdog)
@@ -488,11 +507,14 @@ static void notify(struct resident *r, int64_t now)
         return;
     }
     r->ready_told = true;
+    if (watchdog)
+        r->watchdog_at = now + to->watchdog / 2;
+    if (!status)
+        return;
+    r->notify_at = now + CLOCK_SECOND;
     r->told[0] = r->n;
     r->told[1] = r->n_served;
     r->told[2] = r->sent;
-    if (watchdog)
-        r->watchdog_at = now + to->watchdog / 2;
 }
 
 /* --- The loop -------------------------------------------------------------------------------- */
@@ -502,9 +524,9 @@ static void begin_stop(struct resident *r, int64_t now)
     if (r->stopping)
         return;
     r->stopping = true;
-    r->stop_at = now + r->options->stop_timeout;
+    r->stop_at = clock_after(now, r->options->stop_timeout);
     for (uint32_t i = 0; i < r->handover->n_listeners; i++)
-        unwatch(r, i);
+        (void)unwatch(r, i);
     (void)notify_send(&r->handover->notify, "STOPPING=1\n"); /* a courtesy */
 }
 
@@ -533,7 +555,7 @@ static int64_t next_time(const struct resident *r)
         if (r->queues[i].first != NOBODY)
             time = earlier(time, r->clients[r->queues[i].first].transfer.wake);
     if (r->n == 0 && r->options->idle_exit > 0)
-        time = earlier(time, r->idle_since + r->options->idle_exit);
+        time = earlier(time, clock_after(r->idle_since, r->options->idle_exit));
     if (r->n_refused > 0)
         time = earlier(time, r->refusal_at);
     if (r->handover->notify.fd >= 0)
@@ -551,8 +573,8 @@ static bool is_over(const struct resident *r, int64_t now)
 {
     if (r->n > 0)
         return false;
-    return r->n_listening == 0 ||
-           (r->quiet && r->options->idle_exit > 0 && now >= r->idle_since + r->options->idle_exit);
+    return r->n_listening == 0 || (r->quiet && r->options->idle_exit > 0 &&
+                                      now >= clock_after(r->idle_since, r->options->idle_exit));
 }
 
 /* epoll_wait(2) takes milliseconds: rounded up, so that the time has come when it returns. */
@@ -581,16 +603,16 @@ static void take_events(struct resident *r, const struct epoll_event *events, in
             step_client(r, events[i].data.u32, (short)events[i].events, now);
             now = clock_now(); /* a turn of sending may have taken its time */
         }
-    bool empty = n < MOST_EVENTS && r->resume_at == CLOCK_NEVER;
     for (int i = 0; i < n; i++) {
         bool listener = events[i].data.u32 >= A_LISTENER && events[i].data.u32 != SIGNALS;
-        empty = empty && !listener;
         if (events[i].data.u32 == SIGNALS)
             take_signals(r, now);
         else if (listener && !r->stopping && r->resume_at == CLOCK_NEVER)
             accept_batch(r, events[i].data.u32 & ~A_LISTENER, now);
+        /* Shut down by somebody: for a UNIX socket accept4(2) says no more than EAGAIN then. */
+        if (listener && (events[i].events & EPOLLHUP))
+            lose_listener(r, events[i].data.u32 & ~A_LISTENER, EINVAL);
     }
-    r->inherits = r->inherits || empty;
 }
 
 static int loop(struct resident *r, struct problem *problem)
@@ -627,7 +649,7 @@ static int set_limit(struct resident *r, struct problem *problem)
 {
     uint64_t asked = (uint64_t)r->options->most_connections;
     uint64_t most = asked > 0 ? asked : USUAL_CONNECTIONS;
-    uint64_t beside = r->handover->n_listeners + SPARE;
+    uint64_t beside = 2 * r->handover->n_listeners + SPARE; /* and a file for each */
     struct rlimit limit;
     char text[160];
 
@@ -672,9 +694,10 @@ static int take_memory(struct resident *r, struct problem *problem)
     int error = table_open(&r->table, r->most);
 
     r->clients = calloc(r->most, sizeof(*r->clients)); /* from the kernel, and untouched */
+    r->emptied = calloc(r->handover->n_listeners, sizeof(*r->emptied));
     if (r->options->most_per_source > 0)
         r->crowd = crowd_new(r->most);
-    if (error < 0 || !r->clients || (r->options->most_per_source > 0 && !r->crowd))
+    if (error < 0 || !r->clients || !r->emptied || (r->options->most_per_source > 0 && !r->crowd))
         return problem_set(
             problem, ENOMEM, EX_OSERR, "out of memory for %" PRIu32 " connections", r->most);
     for (int i = 0; i < TRANSFER_QUEUES; i++)
@@ -725,6 +748,7 @@ static void end(struct resident *r)
         table_close(&r->table);
     crowd_free(r->crowd);
     free(r->clients);
+    free(r->emptied);
 }
 
 int resident_run(struct handover *handover, const struct sources *sources,

@@ -26,6 +26,9 @@ struct how_to_open {
 #define NO_MAGIC_LINKS UINT64_C(0x02)
 #define BENEATH        UINT64_C(0x08)
 
+/* And by how much at a time: the asking itself takes its time, up to 1 ms for 4 MiB. */
+#define ASK_STEP INT64_C(1048576)
+
 #ifndef RWF_NOWAIT /* musl before 1.2.5 */
 #define RWF_NOWAIT 8
 static ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags)
@@ -241,12 +244,18 @@ int source_refresh(struct served *served, struct source **ret, struct problem *p
             *ret = source;
             return 0;
         }
-        /* A log that grows for ever must not be opened for ever. Each slot keeps its own end. */
+        /*
+         * A log that grows for ever must not be opened for ever. Each slot keeps its own end. All
+         * or nothing: half of what a refused look has found would be promised to the next client.
+         */
         if (source->allow_changes) {
-            int r = examine(source, served->options, problem);
-            if (r == 0)
-                *ret = source;
-            return r;
+            struct source fresh = *source;
+            int r = examine(&fresh, served->options, problem);
+            if (r < 0)
+                return r;
+            *source = fresh;
+            *ret = source;
+            return 0;
         }
     }
     retire(served);
@@ -416,12 +425,12 @@ static void ask(const struct source *source, off_t from, off_t to)
         (void)posix_fadvise(source->fd, from, to - from, POSIX_FADV_WILLNEED);
 }
 
-/* In steps of half of what is read ahead, and each page once: to ask again costs a look at each. */
+/* In steps, and for each page once: to ask again costs a look at each. */
 static void ask_ahead(struct source *source, off_t from, off_t ahead)
 {
     bool known = source->asked_from <= from && from < source->asked_to;
 
-    if (known && (source->asked_to - from >= AHEAD / 2 || source->asked_to >= ahead))
+    if (known && (source->asked_to - from > AHEAD - ASK_STEP || source->asked_to >= ahead))
         return;
     ask(source, known ? source->asked_to : from, ahead);
     source->asked_from = from;

@@ -9,6 +9,9 @@
 
 #include "kernel.h"
 
+#include "peer.h"
+#include "systemd/sd-daemon.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -17,10 +20,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 struct kernel kernel;
@@ -41,15 +46,28 @@ REAL int __real_clock_gettime(clockid_t clock, struct timespec *ret);
 REAL int __real_fstat64(int fd, struct stat *ret);
 REAL void *__real_calloc(size_t n, size_t size);
 REAL int __real_signalfd(int fd, const sigset_t *set, int flags);
+REAL ssize_t __real_preadv64v2(int fd, const struct iovec *to, int n, off_t offset, int flags);
+REAL int __real_posix_fadvise64(int fd, off_t offset, off_t length, int advice);
+REAL int __real_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
 
 static struct kernel_socket *find(int fd)
 {
     if (fd < KERNEL_SOCKET || fd >= KERNEL_SOCKET + KERNEL_SOCKETS)
         return NULL;
-    struct kernel_socket *s = &kernel.sockets[fd - KERNEL_SOCKET];
-    if (!s->open)
+    struct kernel_socket *s = kernel.fds[fd - KERNEL_SOCKET];
+    if (!s)
         fail_msg("descriptor %d is used after it was closed, or before it was there", fd);
     return s;
+}
+
+static struct kernel_listener *find_listener(int fd)
+{
+    if (fd < KERNEL_LISTENER || fd >= KERNEL_LISTENER + KERNEL_LISTENERS)
+        return NULL;
+    struct kernel_listener *l = &kernel.listeners[fd - KERNEL_LISTENER];
+    if (!l->open)
+        fail_msg("descriptor %d is no listener, or no longer", fd);
+    return l;
 }
 
 static bool is_tcp(const struct kernel_socket *s)
@@ -90,23 +108,56 @@ void kernel_reset(struct source *source, off_t size)
     *source = (struct source){.fd = KERNEL_FILE, .name = "FILE", .size = size, .end = size};
 }
 
+/* The lowest that is free, as everywhere. */
+static void give_fd(struct kernel_socket *s)
+{
+    int i = 0;
+
+    while (kernel.fds[i])
+        i++;
+    kernel.fds[i] = s;
+    s->fd = KERNEL_SOCKET + i;
+    s->open = true;
+}
+
+static struct kernel_socket *new_socket(enum socket_kind kind)
+{
+    struct kernel_socket *s = &kernel.sockets[kernel.n_sockets++];
+
+    assert_true(kernel.n_sockets <= KERNEL_SOCKETS);
+    *s = (struct kernel_socket){.kind = kind, .fd = -1, .room = INT64_MAX};
+    return s;
+}
+
 struct kernel_socket *kernel_connect(enum socket_kind kind, const struct transfer_slot *slot)
 {
-    struct kernel_socket *s = kernel.sockets;
+    struct kernel_socket *s = new_socket(kind);
 
-    while (s->open)
-        s++;
-    *s = (struct kernel_socket){.kind = kind,
-        .slot = slot,
-        .open = true,
-        .armed = kind == SOCKET_TCP || kind == SOCKET_MPTCP,
-        .room = INT64_MAX};
+    s->slot = slot;
+    s->connected = true;
+    s->armed = kind == SOCKET_TCP || kind == SOCKET_MPTCP;
+    give_fd(s);
     return s;
+}
+
+struct kernel_socket *kernel_expect(int listener)
+{
+    struct kernel_socket *s = new_socket(kernel.listeners[listener].kind);
+
+    s->listener = listener;
+    s->source = INADDR_LOOPBACK;
+    return s;
+}
+
+int kernel_listen(int number, enum socket_kind kind)
+{
+    kernel.listeners[number] = (struct kernel_listener){.kind = kind, .open = true};
+    return KERNEL_LISTENER + number;
 }
 
 int kernel_fd(const struct kernel_socket *s)
 {
-    return KERNEL_SOCKET + (int)(s - kernel.sockets);
+    return s->fd;
 }
 
 void kernel_turn(struct kernel_socket *s)
@@ -138,6 +189,29 @@ static void acknowledge(struct kernel_socket *s, off_t bytes)
         kernel_do(EVENT_RESETS, s, 0);
     else if (s->ends_at_end)
         s->ended = true;
+}
+
+static void arrive(struct kernel_socket *s)
+{
+    struct kernel_listener *l = &kernel.listeners[s->listener];
+
+    assert_false(s->connected);
+    s->connected = true;
+    if (l->shut) { /* the port says RST, tcp(7) */
+        s->view = VIEW_RESET;
+        return;
+    }
+    l->queue[(l->first + l->n++) % KERNEL_SOCKETS] = (int)(s - kernel.sockets);
+}
+
+/* inet_csk_listen_stop() resets those who wait. In the queue of a UNIX socket they stay. */
+static void shut(struct kernel_listener *l)
+{
+    l->shut = true;
+    for (; l->n > 0 && l->kind != SOCKET_UNIX; l->n--) {
+        kernel.sockets[l->queue[l->first]].view = VIEW_RESET;
+        l->first = (l->first + 1) % KERNEL_SOCKETS;
+    }
 }
 
 void kernel_do(enum kernel_event_kind kind, struct kernel_socket *s, off_t value)
@@ -189,6 +263,19 @@ void kernel_do(enum kernel_event_kind kind, struct kernel_socket *s, off_t value
     case EVENT_WAKE:
         kernel.poll_error = (int)value;
         break;
+    case EVENT_ARRIVES:
+        arrive(s);
+        break;
+    case EVENT_ACCEPT:
+        for (int i = 0; i < KERNEL_LISTENERS; i++)
+            kernel.listeners[i].error = (int)value;
+        break;
+    case EVENT_SHUTS:
+        shut(&kernel.listeners[s - kernel.sockets]);
+        break;
+    case EVENT_TEST:
+        kernel.hook(value, s);
+        break;
     case EVENT_NONE:
         break;
     }
@@ -210,25 +297,10 @@ short kernel_revents(const struct kernel_socket *s, short events)
     return ready;
 }
 
-static int look(struct pollfd *polls, size_t n)
-{
-    int ready = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        polls[i].revents = 0;
-        if (polls[i].fd >= KERNEL_SOCKET)
-            polls[i].revents = kernel_revents(find(polls[i].fd), polls[i].events);
-        else if (polls[i].fd >= 0)
-            (void)__real_poll(&polls[i], 1, 0);
-        ready += polls[i].revents != 0;
-    }
-    return ready;
-}
-
 /* A millisecond has gone by: the clients have read. */
 static void let_read(void)
 {
-    for (size_t i = 0; i < KERNEL_SOCKETS; i++) {
+    for (int i = 0; i < kernel.n_sockets; i++) {
         struct kernel_socket *s = &kernel.sockets[i];
         if (s->open && s->reads > 0)
             acknowledge(s, s->reads);
@@ -237,7 +309,7 @@ static void let_read(void)
 
 static bool somebody_reads(void)
 {
-    for (size_t i = 0; i < KERNEL_SOCKETS; i++) {
+    for (int i = 0; i < kernel.n_sockets; i++) {
         const struct kernel_socket *s = &kernel.sockets[i];
         if (s->open && s->reads > 0 && !s->reset && (s->acked < s->queued || s->fin > s->fin_acked))
             return true;
@@ -252,7 +324,8 @@ static void happen(void)
     kernel_do(e->kind, &kernel.sockets[e->socket], e->value);
 }
 
-int kernel_wait(struct pollfd *polls, size_t n, int64_t until)
+/* Waits until something is ready, as look() says, or the instant has come. */
+static int wait_until(int (*look)(void *of), void *of, int64_t until)
 {
     /* Readiness that nobody does anything about is a processor at 100 %. */
     if (++kernel.idle > 1000)
@@ -261,7 +334,7 @@ int kernel_wait(struct pollfd *polls, size_t n, int64_t until)
         while (
             kernel.events && kernel.events->kind != EVENT_NONE && kernel.events->at <= kernel.now)
             happen();
-        int ready = look(polls, n);
+        int ready = look(of);
         if (ready > 0 || kernel.poll_error || kernel.now >= until)
             return ready;
         int64_t next = somebody_reads() ? kernel.now + CLOCK_MS : CLOCK_NEVER;
@@ -280,6 +353,33 @@ int kernel_wait(struct pollfd *polls, size_t n, int64_t until)
     }
 }
 
+struct polled {
+    struct pollfd *polls;
+    size_t n;
+};
+
+static int look_at_polls(void *of)
+{
+    const struct polled *polled = of;
+    int ready = 0;
+
+    for (size_t i = 0; i < polled->n; i++) {
+        struct pollfd *p = &polled->polls[i];
+        p->revents = 0;
+        if (p->fd >= KERNEL_SOCKET)
+            p->revents = kernel_revents(find(p->fd), p->events);
+        else if (p->fd >= 0)
+            (void)__real_poll(p, 1, 0);
+        ready += p->revents != 0;
+    }
+    return ready;
+}
+
+int kernel_wait(struct pollfd *polls, size_t n, int64_t until)
+{
+    return wait_until(look_at_polls, &(struct polled){polls, n}, until);
+}
+
 /* The default of every test: as much as fits, as much as the file has. */
 static off_t move_bytes(struct kernel_socket *s, off_t offset, off_t most)
 {
@@ -292,6 +392,24 @@ static off_t move_bytes(struct kernel_socket *s, off_t offset, off_t most)
         return -EAGAIN;
     bytes = bytes < free ? bytes : free;
     return bytes < most ? bytes : most;
+}
+
+/* O_NONBLOCK is no word for disks: sendfile(2) waits for the page, or learns that it will not come.
+ */
+static off_t read_from_disk(off_t offset, off_t bytes)
+{
+    if (!kernel.file.on_disk || bytes <= 0 || offset + bytes <= kernel.file.cached)
+        return bytes;
+    if (kernel.file.seek == CLOCK_NEVER) /* what lies before it goes out all the same */
+        return offset < kernel.file.cached ? kernel.file.cached - offset : -EIO;
+    int64_t comes = kernel.now + kernel.file.seek;
+    for (size_t i = 0; i < kernel.file.n_reads; i++) /* it may be on its way already */
+        if (kernel.file.reads[i].to >= offset + bytes && kernel.file.reads[i].comes < comes)
+            comes = kernel.file.reads[i].comes;
+    if (comes > kernel.now)
+        kernel.now = comes;
+    kernel.file.cached = offset + bytes;
+    return bytes;
 }
 
 static off_t send_scripted(struct kernel_socket *s, off_t offset, off_t count)
@@ -311,6 +429,17 @@ static off_t send_scripted(struct kernel_socket *s, off_t offset, off_t count)
     return move_bytes(s, offset, count);
 }
 
+/* Where files are real, only what happens to their size is of interest. */
+static void learn_file(int fd)
+{
+    struct stat status;
+
+    if (fd == KERNEL_FILE)
+        return;
+    assert_int_equal(__real_fstat64(fd, &status), 0);
+    kernel.file.size = status.st_size;
+}
+
 ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
 {
     struct kernel_socket *s = find(out);
@@ -320,7 +449,7 @@ ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
         return __real_sendfile64(out, in, offset, count);
     s->sends++;
     kernel.now += kernel.send_cost;
-    assert_int_equal(in, KERNEL_FILE);
+    learn_file(in);
     if (!s->slot) /* single.c makes it: whose the offset is */
         s->slot = (const struct transfer_slot *)((const char *)offset -
                                                  offsetof(struct transfer_slot, offset));
@@ -340,6 +469,7 @@ ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
     if (s->reset)
         return give(EPIPE);
     n = s->chance ? s->chance(s, count) : send_scripted(s, *offset, (off_t)count);
+    n = read_from_disk(*offset, n);
     if (n < 0)
         return give((int)-n);
     *offset += n;
@@ -394,10 +524,22 @@ static int set_linger(struct kernel_socket *s, const struct linger *linger)
     return 0;
 }
 
+/* Asked of a listener: what those that it accepts will have. */
+static int set_for_all(struct kernel_listener *l, int name, const void *value, socklen_t size)
+{
+    assert_int_equal(name, SO_MAX_PACING_RATE);
+    assert_int_equal(size, sizeof(l->pace));
+    l->pace = *(const unsigned long *)value;
+    return give(l->pace_error);
+}
+
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
+    struct kernel_listener *l = find_listener(fd);
     struct kernel_socket *s = find(fd);
 
+    if (l)
+        return set_for_all(l, name, value, size);
     if (!s)
         return kernel.setsockopt_error ? give(kernel.setsockopt_error)
                                        : __real_setsockopt(fd, level, name, value, size);
@@ -465,6 +607,11 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
     if (level == IPPROTO_TCP)
         return give_tcp_info(s, name, value, size);
     assert_int_equal(level, SOL_SOCKET);
+    if (name == SO_PEERCRED) {
+        assert_int_equal(*size, sizeof(struct ucred));
+        *(struct ucred *)value = (struct ucred){.pid = 4711, .uid = s->source};
+        return 0;
+    }
     assert_int_equal(name, SO_ERROR);
     assert_int_equal(*size, sizeof(int));
     *(int *)value = take_error(s);
@@ -562,14 +709,28 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
     return 0;
 }
 
+static void unwatch(int fd)
+{
+    for (size_t i = 0; i < kernel.n_watches; i++)
+        if (kernel.watches[i].fd == fd)
+            kernel.watches[i--] = kernel.watches[--kernel.n_watches];
+}
+
 int __wrap_close(int fd)
 {
     struct kernel_socket *s = find(fd);
 
+    if (fd == KERNEL_EPOLL && kernel.epoll_open) {
+        kernel.epoll_open = false;
+        return 0;
+    }
+    unwatch(fd); /* of real ones, the signals */
     if (!s)
         return __real_close(fd);
     note(s, 'C');
     s->open = false;
+    s->closed = kernel.now;
+    kernel.fds[fd - KERNEL_SOCKET] = NULL;
     if (s->reset || s->view == VIEW_OWN_RESET || kernel_calls(s, 'B'))
         return 0;
     if (is_tcp(s) && (s->armed || s->input > 0)) { /* tcp_close() */
@@ -592,8 +753,10 @@ int __wrap_fstat64(int fd, struct stat *ret)
 {
     if (fd != KERNEL_FILE && kernel.fstat_fails > 0 && --kernel.fstat_fails == 0)
         return give(EIO);
-    if (fd != KERNEL_FILE)
+    if (fd != KERNEL_FILE) {
+        kernel.file.stats++;
         return __real_fstat64(fd, ret);
+    }
     if (kernel.file.error)
         return give(kernel.file.error);
     *ret = (struct stat){.st_mode = S_IFREG | 0644, .st_size = kernel.file.size};
@@ -603,13 +766,19 @@ int __wrap_fstat64(int fd, struct stat *ret)
     return 0;
 }
 
+/* One turn for each client, then the others again. */
+static void begin_turns(void)
+{
+    for (int i = 0; i < kernel.n_sockets; i++)
+        kernel_turn(&kernel.sockets[i]);
+}
+
 int __wrap_poll(struct pollfd *polls, nfds_t n, int timeout)
 {
     if (kernel.polls++ == 0)
         kernel.first_timeout = timeout;
     kernel.zero_timeouts += timeout == 0;
-    for (size_t i = 0; i < KERNEL_SOCKETS; i++)
-        kernel_turn(&kernel.sockets[i]); /* one turn for each client, then the others again */
+    begin_turns();
     int ready =
         kernel_wait(polls, n, timeout < 0 ? CLOCK_NEVER : kernel.now + timeout * (int64_t)CLOCK_MS);
     if (kernel.poll_error) {
@@ -643,12 +812,249 @@ int __wrap_signalfd(int fd, const sigset_t *set, int flags)
     return kernel.signalfd_error ? give(kernel.signalfd_error) : __real_signalfd(fd, set, flags);
 }
 
+/* ---- the page cache ---- */
+
+/* What the disk has read by now. */
+static void bring(void)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < kernel.file.n_reads; i++) {
+        struct kernel_read *r = &kernel.file.reads[i];
+        if (r->comes > kernel.now)
+            kernel.file.reads[n++] = *r;
+        else if (r->to > kernel.file.cached)
+            kernel.file.cached = r->to;
+    }
+    kernel.file.n_reads = n;
+}
+
+/* RWF_NOWAIT: what is in memory, or EAGAIN. The end of the file is known without the disk. */
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *to, int n, off_t offset, int flags)
+{
+    if (fd != KERNEL_FILE && !kernel.clock) /* else real time would be told from real disks */
+        return __real_preadv64v2(fd, to, n, offset, flags);
+    learn_file(fd);
+    assert_int_equal(flags, RWF_NOWAIT);
+    assert_int_equal(n, 1);
+    assert_int_equal(to->iov_len, 1);
+    assert_true(offset >= 0);
+    kernel.file.looks++;
+    if (kernel.file.ready_error)
+        return give(kernel.file.ready_error);
+    bring();
+    if (offset >= kernel.file.size)
+        return 0;
+    if (kernel.file.on_disk && offset >= kernel.file.cached)
+        return give(EAGAIN);
+    return 1;
+}
+
+/* Returns the error, and leaves errno alone, posix_fadvise(2). */
+int __wrap_posix_fadvise64(int fd, off_t offset, off_t length, int advice)
+{
+    if (fd != KERNEL_FILE && !kernel.clock)
+        return __real_posix_fadvise64(fd, offset, length, advice);
+    assert_int_equal(advice, POSIX_FADV_WILLNEED);
+    assert_true(length > 0); /* 0 would be: all of it */
+    if (kernel.file.advices++ == 0 || offset < kernel.file.advised_from)
+        kernel.file.advised_from = offset;
+    if (offset + length > kernel.file.advised_to)
+        kernel.file.advised_to = offset + length;
+    kernel.file.advised += length;
+    if (kernel.file.fadvise_error)
+        return kernel.file.fadvise_error;
+    for (size_t i = 0; i < kernel.file.n_reads; i++)
+        if (kernel.file.reads[i].to >= offset + length)
+            return 0; /* it is on its way */
+    assert_true(kernel.file.n_reads < LENGTH(kernel.file.reads));
+    kernel.file.reads[kernel.file.n_reads++] = (struct kernel_read){offset + length,
+        kernel.file.seek == CLOCK_NEVER ? CLOCK_NEVER : kernel.now + kernel.file.seek};
+    return 0;
+}
+
+/* ---- accept4(2) and epoll(7) ---- */
+
+static void give_address(const struct kernel_socket *s, struct sockaddr *address, socklen_t *size)
+{
+    const struct sockaddr_in in = {.sin_family = AF_INET,
+        .sin_port = htons((uint16_t)(1 + s - kernel.sockets)),
+        .sin_addr.s_addr = htonl(s->source)};
+    const struct sockaddr none = {.sa_family = AF_UNIX};
+    const struct peer_vsock_address vsock = {
+        .family = AF_VSOCK, .port = (uint32_t)(s - kernel.sockets), .cid = s->source};
+
+    if (s->kind == SOCKET_VSOCK) {
+        assert_true(*size >= sizeof(vsock));
+        memcpy(address, &vsock, sizeof(vsock));
+        *size = sizeof(vsock);
+        return;
+    }
+    if (s->kind == SOCKET_UNIX) {
+        assert_true(*size >= sizeof(none.sa_family));
+        memcpy(address, &none, sizeof(none.sa_family));
+        *size = sizeof(none.sa_family);
+        return;
+    }
+    assert_true(*size >= sizeof(in));
+    memcpy(address, &in, sizeof(in));
+    *size = sizeof(in);
+}
+
 /*
- * The door to libsystemd, so that the tests need none: what sd_listen_fds(3) does with
- * unset_environment, step by step.
+ * A client that was reset in the queue has no name any more, and inet_accept() says ECONNABORTED;
+ * one of a UNIX socket comes all the same. What has run out (EMFILE ...) is asked for before the
+ * queue is looked at.
  */
-int systemd_listen_fds(void);
-int systemd_listen_fds(void)
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+    struct kernel_listener *l = find_listener(fd);
+
+    if (!l)
+        return __real_accept4(fd, address, size, flags);
+    assert_int_equal(flags, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    l->accepts++;
+    if (l->error)
+        return give(l->error);
+    if (l->shut && l->kind != SOCKET_UNIX)
+        return give(EINVAL);
+    if (l->n == 0) /* unix_accept() says so also after a shutdown(2), of what does not block */
+        return give(EAGAIN);
+    struct kernel_socket *s = &kernel.sockets[l->queue[l->first]];
+    l->first = (l->first + 1) % KERNEL_SOCKETS;
+    l->n--;
+    kernel.idle = 0;
+    if (l->losses && *l->losses) {
+        s->view = VIEW_RESET;
+        return give(*l->losses++);
+    }
+    if (s->reset && is_tcp(s))
+        return give(ECONNABORTED);
+    give_fd(s);
+    s->accepted = kernel.now;
+    s->pace = l->pace;
+    give_address(s, address, size);
+    return s->fd;
+}
+
+int __wrap_epoll_create1(int flags)
+{
+    assert_int_equal(flags, EPOLL_CLOEXEC);
+    assert_false(kernel.epoll_open);
+    if (kernel.epoll_create_error)
+        return give(kernel.epoll_create_error);
+    kernel.epoll_open = true;
+    return KERNEL_EPOLL;
+}
+
+/* EEXIST of an ADD and ENOENT of the rest are mistakes, but of a listener that was given up. */
+int __wrap_epoll_ctl(int epoll, int deed, int fd, struct epoll_event *event)
+{
+    struct kernel_watch *watch = NULL;
+
+    assert_int_equal(epoll, KERNEL_EPOLL);
+    assert_true(kernel.epoll_open);
+    const struct kernel_socket *s = find(fd); /* EBADF fails the test */
+    const struct kernel_listener *l = find_listener(fd);
+    for (size_t i = 0; i < kernel.n_watches; i++)
+        if (kernel.watches[i].fd == fd)
+            watch = &kernel.watches[i];
+    if (deed == EPOLL_CTL_ADD && watch)
+        fail_msg("descriptor %d is watched already", fd);
+    if (deed != EPOLL_CTL_ADD && !watch && s)
+        fail_msg("descriptor %d is not watched", fd);
+    if (deed != EPOLL_CTL_DEL && s)
+        assert_true(event->events != 0); /* EPOLLHUP would never cease */
+    if (deed == EPOLL_CTL_ADD && kernel.epoll_ctl_fails > 0 && --kernel.epoll_ctl_fails == 0)
+        return give(kernel.epoll_ctl_error); /* only to add takes memory, or a watch */
+    if (deed != EPOLL_CTL_ADD && !watch) {
+        assert_non_null(l);
+        assert_true(l->shut || l->error); /* which is why nobody watches it */
+        return give(ENOENT);
+    }
+    if (deed == EPOLL_CTL_DEL) {
+        unwatch(fd);
+        return 0;
+    }
+    if (!watch)
+        watch = &kernel.watches[kernel.n_watches++];
+    assert_true(kernel.n_watches <= LENGTH(kernel.watches));
+    *watch = (struct kernel_watch){fd, event->events, event->data.u64};
+    return 0;
+}
+
+/*
+ * Level-triggered. A listener that was shut down is hung up, and is told so whatever is watched
+ * for; one of UNIX is readable as well, whether anybody waits or not.
+ */
+static uint32_t ready_events(const struct kernel_watch *watch)
+{
+    const struct kernel_listener *l = find_listener(watch->fd);
+
+    if (l) {
+        bool readable = l->n > 0 || (l->shut && l->kind == SOCKET_UNIX);
+        return (readable ? watch->events & EPOLLIN : 0) | (l->shut ? EPOLLHUP : 0);
+    }
+    if (watch->fd >= KERNEL_SOCKET)
+        return (uint32_t)kernel_revents(find(watch->fd), (short)watch->events);
+    struct pollfd p = {.fd = watch->fd, .events = (short)watch->events};
+    (void)__real_poll(&p, 1, 0);
+    return (uint32_t)p.revents;
+}
+
+struct waited {
+    struct epoll_event *events;
+    int most;
+};
+
+/* Each time from another one on: the order is nobody's promise. */
+static int look_at_watches(void *of)
+{
+    const struct waited *waited = of;
+    int n = 0;
+
+    for (size_t i = 0; i < kernel.n_watches && n < waited->most; i++) {
+        const struct kernel_watch *watch = &kernel.watches[(kernel.turn + i) % kernel.n_watches];
+        uint32_t ready = ready_events(watch);
+        if (ready)
+            waited->events[n++] = (struct epoll_event){.events = ready, .data.u64 = watch->data};
+    }
+    return n;
+}
+
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
+{
+    assert_int_equal(epoll, KERNEL_EPOLL);
+    assert_true(kernel.epoll_open);
+    assert_true(most > 0);
+    kernel.epoll_most = most;
+    if (kernel.polls++ == 0)
+        kernel.first_timeout = timeout;
+    kernel.turn += 7;
+    begin_turns();
+    int ready = wait_until(look_at_watches, &(struct waited){events, most},
+        timeout < 0 ? CLOCK_NEVER : kernel.now + timeout * (int64_t)CLOCK_MS);
+    if (kernel.poll_error) {
+        int error = kernel.poll_error;
+        kernel.poll_error = 0;
+        return give(error);
+    }
+    kernel.epoll_max = ready > kernel.epoll_max ? ready : kernel.epoll_max;
+    return ready;
+}
+
+/* ---- libsystemd ---- */
+
+static void unset_listen(bool unset)
+{
+    static const char *const names[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"};
+
+    for (size_t i = 0; i < LENGTH(names) && unset; i++)
+        (void)unsetenv(names[i]);
+}
+
+/* Step by step as the one of systemd 252. */
+int sd_listen_fds(int unset_environment)
 {
     const char *pid = getenv("LISTEN_PID");
     const char *count = getenv("LISTEN_FDS");
@@ -669,10 +1075,39 @@ int systemd_listen_fds(void)
             if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
                 r = -errno;
     }
-    (void)unsetenv("LISTEN_PID");
-    (void)unsetenv("LISTEN_FDS");
-    (void)unsetenv("LISTEN_FDNAMES");
+    unset_listen(unset_environment);
     return r < 0 ? r : (int)n;
+}
+
+/* A name is whatever lies between colons, also nothing. */
+static int split_names(char *text, char **names, int most)
+{
+    int n = 0;
+
+    for (char *name = text; name && n < most; n++)
+        names[n] = strsep(&name, ":");
+    return n;
+}
+
+/* As many names as descriptors, or else -EINVAL, although the descriptors are as they should be. */
+int sd_listen_fds_with_names(int unset_environment, char ***names)
+{
+    const char *text = getenv("LISTEN_FDNAMES");
+    char copy[400];
+    char *given[64];
+
+    (void)snprintf(copy, sizeof(copy), "%s", text ? text : "");
+    int n_names = split_names(copy, given, (int)LENGTH(given));
+    int n = sd_listen_fds(unset_environment);
+    if (n <= 0)
+        return n;
+    if (text && n_names != n)
+        return -EINVAL;
+    *names = malloc(((size_t)n + 1) * sizeof(**names));
+    for (int i = 0; i < n; i++)
+        (*names)[i] = strdup(text ? given[i] : "unknown");
+    (*names)[n] = NULL;
+    return n;
 }
 
 void suite_add(

@@ -23,9 +23,13 @@
 
 #include <cmocka.h>
 
-#define KERNEL_SOCKET  1000 /* the first of our descriptors: far above any real one */
-#define KERNEL_SOCKETS 6
-#define KERNEL_FILE    2000
+#define KERNEL_SOCKET    1000 /* the first of our descriptors: far above any real one */
+#define KERNEL_SOCKETS   400
+#define KERNEL_FILE      2000
+#define KERNEL_LISTENER  3000
+#define KERNEL_LISTENERS 3
+#define KERNEL_EPOLL     4000
+#define KERNEL_NOTIFY    5000
 
 /* What one sendfile(2) is to do, before the kernel goes on as it would by itself. */
 enum kernel_send_kind { SEND_AS_IS, SEND_AT_MOST, SEND_FAILS, SEND_TRUNCATED, SEND_TOUCHED };
@@ -61,7 +65,15 @@ struct kernel_socket {
     int outq_error; /* ENOTTY: vsock before Linux 6.11 */
     int recv_error; /* once */
 
+    /* How it came. */
+    int listener;     /* its number, from 0, of a client that accept4(2) brings */
+    uint32_t source;  /* IPv4 address, or the user of a UNIX socket */
+    bool connected;   /* the client's side: it is in the queue, or accepted */
+    int64_t accepted; /* ns */
+    int64_t closed;   /* ns; by us */
+
     /* How things stand. */
+    int fd;
     bool open;
     bool armed;
     bool no_delay;
@@ -102,7 +114,35 @@ enum kernel_event_kind {
     EVENT_TOUCH,    /* the file is written to in place */
     EVENT_SIGNAL,   /* value: sent to this process */
     EVENT_JUMP,     /* value: ns in which nobody ran */
-    EVENT_WAKE,     /* value: poll(2) fails with this errno */
+    EVENT_WAKE,     /* value: poll(2) or epoll_wait(2) fails with this errno */
+    EVENT_ARRIVES,  /* the handshake of this client, which is one of kernel.sockets, has ended */
+    EVENT_ACCEPT,   /* value: what accept4(2) says from now on instead; 0: nothing */
+    EVENT_SHUTS,    /* the listener of that number is shut down by another process */
+    EVENT_TEST,     /* value: for the test's own kernel.hook */
+};
+
+/*
+ * A listening socket. What accept4(2) says once it tells of a connection, which is lost by that,
+ * since accept(2) gives the errors of a new connection as its own.
+ */
+struct kernel_listener {
+    enum socket_kind kind;
+    bool open;
+    bool shut;
+    int error;                 /* accept4(2) fails with it, and takes nothing from the queue */
+    const int *losses;         /* up to a 0: each takes a connection, and fails with that */
+    int pace_error;            /* of setsockopt(2) */
+    unsigned long pace;        /* that those accepted inherit */
+    int queue[KERNEL_SOCKETS]; /* numbers of sockets */
+    int first;
+    int n;
+    unsigned long accepts; /* calls */
+};
+
+struct kernel_watch {
+    int fd;
+    uint32_t events;
+    uint64_t data;
 };
 
 struct kernel_event {
@@ -114,6 +154,9 @@ struct kernel_event {
 
 struct kernel {
     struct kernel_socket sockets[KERNEL_SOCKETS];
+    int n_sockets;                             /* of them were ever used */
+    struct kernel_socket *fds[KERNEL_SOCKETS]; /* by descriptor, NULL: closed */
+    struct kernel_listener listeners[KERNEL_LISTENERS];
     struct {
         off_t size;
         int64_t mtime;
@@ -121,6 +164,22 @@ struct kernel {
         int error;           /* what fstat(2) says */
         unsigned long stats; /* calls of fstat(2) */
         bool seen_changed;   /* by the last of them */
+
+        bool on_disk; /* what lies behind `cached` is not in memory */
+        off_t cached; /* bytes from 0 that are */
+        struct kernel_read {
+            off_t to;
+            int64_t comes; /* ns */
+        } reads[64];       /* on their way */
+        size_t n_reads;
+        int64_t seek;          /* ns that the disk takes; CLOCK_NEVER: it is broken */
+        int ready_error;       /* what preadv2(2) says, EOPNOTSUPP ... */
+        int fadvise_error;     /* what posix_fadvise(2) returns */
+        unsigned long looks;   /* calls of preadv2(2) */
+        unsigned long advices; /* calls of posix_fadvise(2) */
+        off_t advised_from;    /* by all of them */
+        off_t advised_to;
+        off_t advised; /* bytes, each as often as it was */
     } file;
     int64_t now;
     bool clock;                        /* clock_gettime(2) tells now */
@@ -138,6 +197,17 @@ struct kernel {
     int listen_fds_error;        /* of sd_listen_fds(3), whatever the environment says */
     int64_t send_cost;           /* ns that each sendfile(2) takes: a disk that has to seek */
     unsigned long zero_timeouts; /* how often poll(2) was not to wait at all */
+
+    struct kernel_watch watches[KERNEL_SOCKETS + KERNEL_LISTENERS + 1];
+    size_t n_watches;
+    size_t turn; /* of epoll_wait(2), which promises no order */
+    bool epoll_open;
+    int epoll_create_error;
+    int epoll_ctl_error; /* of the call that this counts down to: */
+    int epoll_ctl_fails; /* the so-manieth call from here; 0: none */
+    int epoll_most;      /* events that epoll_wait(2) may return */
+    int epoll_max;       /* and did, at most */
+    void (*hook)(off_t value, struct kernel_socket *socket);
 };
 
 extern struct kernel kernel;
@@ -148,6 +218,12 @@ void kernel_reset(struct source *source, off_t size);
 
 /* A connected, armed socket with a client that takes whatever comes, and acknowledges nothing. */
 struct kernel_socket *kernel_connect(enum socket_kind kind, const struct transfer_slot *slot);
+
+/* The same client, not connected: EVENT_ARRIVES puts it into the queue of the listener. */
+struct kernel_socket *kernel_expect(int listener);
+
+/* A listening socket; returns its descriptor. */
+int kernel_listen(int number, enum socket_kind kind);
 
 int kernel_fd(const struct kernel_socket *socket);
 
@@ -168,7 +244,7 @@ int kernel_calls(const struct kernel_socket *socket, char letter);
 
 /* Cases are data: one line of TAP for each, made from a table. */
 struct suite {
-    struct CMUnitTest tests[1024];
+    struct CMUnitTest tests[1200];
     size_t n;
 };
 

@@ -4,7 +4,8 @@
  * What went wrong in others: an error message on descriptor 2, which under inetd is the client; a
  * LISTEN_FDS of another process that made a server send to whatever was open; names that systemd
  * had put out of step with the descriptors; one bad descriptor, and the clients on the good ones
- * saw an empty file. Each case has a process of its own, with real descriptors from 0 to 5.
+ * saw an empty file; a listening socket whose queue nobody emptied, so that the server was started
+ * for it again, for ever. Each case has a process of its own, with real descriptors from 0 to 5.
  */
 
 #include "handover.h"
@@ -21,6 +22,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -28,8 +30,12 @@
 #define HANDED  6   /* descriptors 0 to 5 */
 #define VERDICT 60  /* where the child says what is wrong */
 #define SERVER  200 /* where a thing waits before it becomes 0 to 5 */
-#define CLIENT  300 /* its other end */
+#define CLIENT  300 /* its other end, or one that waits in its queue */
+#define SECOND  400 /* another that waits there */
+#define KEPT    500 /* the supervisor has the listening socket as well */
 #define SKIPPED 77
+
+#define NOTIFIED 61 /* where the supervisor hears from us */
 
 /* In the child, where cmocka must not go on. */
 #define CHECK(condition, ...)                                                                      \
@@ -96,6 +102,13 @@ int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *size)
     return 0;
 }
 
+int __real_getsockname(int fd, struct sockaddr *address, socklen_t *size);
+int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *size);
+int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *size)
+{
+    return (fake.vsock ? __wrap_getpeername : __real_getsockname)(fd, address, size);
+}
+
 /* ---- what a supervisor may hand over ---- */
 
 enum thing {
@@ -110,8 +123,11 @@ enum thing {
     LOCAL_SEQPACKET,
     LOCAL_DATAGRAM,
     UDP,
-    LISTENING,
-    LOCAL_LISTENING,
+    LISTEN4,
+    LISTEN6,
+    LISTEN_MPTCP,
+    LISTEN_LOCAL, /* of an abstract name */
+    LISTEN_PATH,
     FRESH, /* a stream socket without a client */
     PIPE,
     FILE_ONE,
@@ -126,6 +142,53 @@ enum thing {
 static bool is_tcp_client(enum thing thing)
 {
     return thing == TCP4 || thing == TCP6 || thing == MAPPED || thing == MPTCP;
+}
+
+static bool is_listening(enum thing thing)
+{
+    return thing >= LISTEN4 && thing <= LISTEN_PATH;
+}
+
+static bool is_tcp_listener(enum thing thing)
+{
+    return thing >= LISTEN4 && thing <= LISTEN_MPTCP;
+}
+
+/* A listening socket, and the first of two clients that wait in its queue; the address is told. */
+static void make_queue(
+    int ends[2], struct sockaddr *address, socklen_t size, int domain, int protocol)
+{
+    static char path[] = "/tmp/decant-test-handover.XXXXXX";
+
+    ends[0] = socket(domain, SOCK_STREAM, protocol);
+    if (ends[0] < 0)
+        exit(SKIPPED);
+    if (!address) { /* a path */
+        static struct sockaddr_un un = {.sun_family = AF_UNIX};
+        CHECK(mkdtemp(path), "%m");
+        (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s/socket", path);
+        address = (struct sockaddr *)&un;
+        size = sizeof(un);
+    }
+    if (bind(ends[0], address, size) < 0)
+        exit(SKIPPED);
+    CHECK(listen(ends[0], 10) == 0, "%m");
+    CHECK(getsockname(ends[0], address, &size) == 0 || size > 0, "%m");
+    for (int i = 1; i >= 0; i--) {
+        ends[1] = socket(domain, SOCK_STREAM, protocol);
+        struct sockaddr_storage room = {0};
+        socklen_t length = sizeof(room);
+        CHECK(getsockname(ends[0], (struct sockaddr *)&room, &length) == 0, "%m");
+        CHECK(connect(ends[1], (struct sockaddr *)&room, length) == 0, "%m");
+        if (i == 1)
+            CHECK(dup2(ends[1], SECOND - 1) >= 0, "%m"); /* lay_out() puts it where it belongs */
+    }
+    if (domain == AF_UNIX && path[strlen(path) - 1] != 'X') {
+        char name[64];
+        (void)snprintf(name, sizeof(name), "%s/socket", path);
+        (void)unlink(name);
+        (void)rmdir(path);
+    }
 }
 
 /* A connection over loopback; ends[0] is what accept(2) returned. */
@@ -187,7 +250,8 @@ static void make(enum thing thing, int ends[2])
 {
     struct sockaddr_in in = {
         .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const struct sockaddr local = {.sa_family = AF_UNIX};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    struct sockaddr local = {.sa_family = AF_UNIX};
 
     ends[0] = ends[1] = -1;
     switch (thing) {
@@ -226,15 +290,22 @@ static void make(enum thing thing, int ends[2])
         ends[0] = socket(AF_INET, SOCK_DGRAM, 0);
         CHECK(connect(ends[0], (struct sockaddr *)&in, sizeof(in)) == 0, "%m");
         break;
-    case LISTENING:
-        ends[0] = socket(AF_INET, SOCK_STREAM, 0);
-        CHECK(listen(ends[0], 1) == 0, "%m");
+    case LISTEN4:
+        in.sin_port = 0;
+        make_queue(ends, (struct sockaddr *)&in, sizeof(in), AF_INET, 0);
         break;
-    case LOCAL_LISTENING:
-        ends[0] = socket(AF_UNIX, SOCK_STREAM, 0);
-        /* a name of the kernel's choice */
-        CHECK(bind(ends[0], &local, sizeof(local.sa_family)) == 0, "%m");
-        CHECK(listen(ends[0], 1) == 0, "%m");
+    case LISTEN6:
+        make_queue(ends, (struct sockaddr *)&in6, sizeof(in6), AF_INET6, 0);
+        break;
+    case LISTEN_MPTCP:
+        in.sin_port = 0;
+        make_queue(ends, (struct sockaddr *)&in, sizeof(in), AF_INET, 262);
+        break;
+    case LISTEN_LOCAL: /* a name of the kernel's choice */
+        make_queue(ends, &local, sizeof(local.sa_family), AF_UNIX, 0);
+        break;
+    case LISTEN_PATH:
+        make_queue(ends, NULL, 0, AF_UNIX, 0);
         break;
     case FRESH:
         ends[0] = socket(AF_INET, SOCK_STREAM, 0);
@@ -270,8 +341,10 @@ struct hand {
     enum thing things[HANDED];
     enum whom whom;             /* LISTEN_PID */
     const char *listen_fds;     /* NULL: not set */
-    const char *environment[2]; /* NAME=VALUE; %J: device and inode of descriptor 2 */
-    int n;                      /* connections; 0: refused */
+    const char *environment[3]; /* NAME=VALUE; %J: device and inode of descriptor 2, %N: a socket
+                                   that is listened on, %P: this process */
+    int n;                      /* connections */
+    int listeners;              /* neither the one nor the other: refused */
     int error;
     int status;
     const char *says[2];
@@ -282,7 +355,10 @@ struct hand {
     int setsockopt_error;
     int calloc_fails;
     int domain;
-    int protocol; /* with AF_INET; 0: TCP */
+    int protocol;      /* with AF_INET; 0: TCP */
+    const char *names; /* LISTEN_FDNAMES; NULL: n3:n4..., as many as there are; "-": none */
+    bool notify;       /* somebody wants to hear from us */
+    int64_t watchdog;  /* ns */
     int listen_fds_error;
     bool no_dev_null;
 };
@@ -341,6 +417,72 @@ static const struct hand hands[] = {
     {"systemd: for nobody, socket on stdin", {TCP4, INETD, PIPE}, NOBODY, "1", .n = 1,
         .channel = CHANNEL_SYSLOG},
 
+    {"wait: TCP on 0, 1 and 2", {LISTEN4, INETD}, .listeners = 1, .channel = CHANNEL_SYSLOG},
+    {"wait: IPv6", {LISTEN6, INETD}, .listeners = 1, .channel = CHANNEL_SYSLOG},
+    {"wait: UNIX", {LISTEN_LOCAL, INETD}, .listeners = 1, .channel = CHANNEL_SYSLOG},
+    {"wait: UNIX, of a path", {LISTEN_PATH, INETD}, .listeners = 1, .channel = CHANNEL_SYSLOG},
+    {"wait: MPTCP", {LISTEN_MPTCP, INETD}, .listeners = 1, .channel = CHANNEL_SYSLOG},
+    {"wait: 0 alone, 1 and 2 closed", {LISTEN4}, .listeners = 1, .channel = CHANNEL_SYSLOG},
+    {"wait: stderr a file", {LISTEN4, SAME_AS_0, FILE_ONE}, .listeners = 1},
+    {"wait: vsock", {LISTEN_LOCAL, DEV_NULL, DEV_NULL}, .listeners = 1, .domain = AF_VSOCK,
+        .peer = "vsock:3:4000"},
+    {"Accept=no: one on 3", {ALONE, LISTEN4}, OURS, "1", .listeners = 1},
+    {"Accept=no: three, of three sorts", {ALONE, LISTEN4, LISTEN6, LISTEN_LOCAL}, OURS, "3",
+        .listeners = 3},
+    {"Accept=no: MPTCP and a path", {ALONE, LISTEN_MPTCP, LISTEN_PATH}, OURS, "2", .listeners = 2},
+    {"Accept=no: 0, 1 and 2 closed", {CLOSED, CLOSED, CLOSED, LISTEN4}, OURS, "1", .listeners = 1,
+        .channel = CHANNEL_SYSLOG},
+    {"Accept=no: stderr is the listening socket as well", {DEV_NULL, DEV_NULL, SAME_AS_3, LISTEN4},
+        OURS, "1", .listeners = 1, .channel = CHANNEL_SYSLOG},
+    {"Accept=no: 0 to 2 are the listening socket as well",
+        {SAME_AS_3, SAME_AS_3, SAME_AS_3, LISTEN_LOCAL}, OURS, "1", .listeners = 1,
+        .channel = CHANNEL_SYSLOG},
+    {"Accept=no: stderr is the journal", {DEV_NULL, LOCAL, LOCAL, LISTEN4}, OURS, "1",
+        {"JOURNAL_STREAM=%J"}, .listeners = 1, .channel = CHANNEL_JOURNAL},
+    {"Accept=no: sockets and a file", {ALONE, LISTEN4, FILE_ONE, LISTEN6}, OURS, "3",
+        .listeners = 2, .file_fd = 4},
+    {"Accept=no: file on stdin", {FILE_ONE, DEV_NULL, DEV_NULL, LISTEN4}, OURS, "1", .listeners = 1,
+        .file_fd = STDIN_FILE},
+    {"Accept=no: socket on stdin, file on 3", {LISTEN4, DEV_NULL, DEV_NULL, FILE_ONE}, OURS, "1",
+        .listeners = 1, .file_fd = 3},
+    {"Accept=no: a client of somebody else on stdin", {LOCAL, DEV_NULL, DEV_NULL, LISTEN4}, OURS,
+        "1", .listeners = 1},
+
+    {"names: none", {ALONE, LISTEN4, LISTEN6}, OURS, "2", .listeners = 2, .names = "-"},
+    {"names: empty ones", {ALONE, LISTEN4, LISTEN6}, OURS, "2", .listeners = 2, .names = ":"},
+    {"names: the same twice", {ALONE, LISTEN4, LISTEN6}, OURS, "2", .listeners = 2, .names = "a:a"},
+    {"names: a long one", {ALONE, TCP4}, OURS, "1", .n = 1,
+        .names = "0123456789012345678901234567890123456789012345678901234567890123456789012345678"},
+    {"names: one too many, as of systemd 253 to 258", {TCP4, DEV_NULL, DEV_NULL, FILE_ONE}, OURS,
+        "1", .n = 1, .file_fd = 3, .names = "connection:data"},
+    {"names: the same, without the file", {TCP4, DEV_NULL, DEV_NULL}, NOBODY, NULL, .n = 1,
+        .names = "connection:data"},
+
+    {"notify: an abstract name", {ALONE, LISTEN4}, OURS, "1", {"NOTIFY_SOCKET=%N"}, .listeners = 1,
+        .notify = true},
+    {"notify: connected", {ALONE, TCP4}, OURS, "1", {"NOTIFY_SOCKET=%N"}, .n = 1, .notify = true},
+    {"notify: and all else is closed", {CLOSED, CLOSED, CLOSED, LISTEN4}, OURS, "1",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true, .channel = CHANNEL_SYSLOG},
+    {"notify: nobody is there", {ALONE, LISTEN4}, OURS, "1", {"NOTIFY_SOCKET=@decant-nobody"},
+        .listeners = 1},
+    {"notify: and the hand-over fails", {ALONE, PIPE}, OURS, "1", {"NOTIFY_SOCKET=%N"},
+        REFUSED(EPROTOTYPE, "a pipe")},
+    {"watchdog: for anybody", {ALONE, LISTEN4}, OURS, "1",
+        {"NOTIFY_SOCKET=%N", "WATCHDOG_USEC=3000000"}, .listeners = 1, .notify = true,
+        .watchdog = 3 * CLOCK_SECOND},
+    {"watchdog: for us", {ALONE, LISTEN4}, OURS, "1",
+        {"NOTIFY_SOCKET=%N", "WATCHDOG_USEC=1", "WATCHDOG_PID=%P"}, .listeners = 1, .notify = true,
+        .watchdog = 1000},
+    {"watchdog: for another process", {ALONE, LISTEN4}, OURS, "1",
+        {"NOTIFY_SOCKET=%N", "WATCHDOG_USEC=3000000", "WATCHDOG_PID=1"}, .listeners = 1,
+        .notify = true},
+    {"watchdog: for nobody", {ALONE, LISTEN4}, OURS, "1",
+        {"NOTIFY_SOCKET=%N", "WATCHDOG_USEC=3000000", "WATCHDOG_PID="}, .listeners = 1,
+        .notify = true},
+    {"watchdog: a word", {ALONE, LISTEN4}, OURS, "1",
+        {"NOTIFY_SOCKET=%N", "WATCHDOG_USEC=soon", "WATCHDOG_PID=%P"}, .listeners = 1,
+        .notify = true},
+
     {"gone: told by systemd", {LOST, DEV_NULL, DEV_NULL}, NOBODY, NULL,
         {"REMOTE_ADDR=192.0.2.1", "REMOTE_PORT=4000"}, .n = 1, .peer = "192.0.2.1:4000"},
     {"gone: no port is told", {LOST, DEV_NULL, DEV_NULL}, NOBODY, NULL, {"REMOTE_ADDR=192.0.2.1"},
@@ -373,11 +515,10 @@ static const struct hand hands[] = {
         REFUSED(ENOTSOCK, "no stream socket")},
     {"wrong: UNIX packets", {LOCAL_SEQPACKET, DEV_NULL, DEV_NULL},
         REFUSED(ENOTSOCK, "no stream socket")},
-    {"wrong: listening, from inetd", {LISTENING, INETD},
-        REFUSED(ENOTSOCK, "a listening socket", "nowait"), .channel = CHANNEL_SYSLOG},
-    {"wrong: listening, UNIX", {LOCAL_LISTENING, DEV_NULL, DEV_NULL},
-        REFUSED(ENOTSOCK, "a listening socket", "Accept=yes")},
-    {"wrong: no client", {FRESH, DEV_NULL, DEV_NULL}, REFUSED(ENOTSOCK, "without a client")},
+    {"wrong: neither connected nor listening", {FRESH, DEV_NULL, DEV_NULL},
+        REFUSED(ENOTSOCK, "neither connected nor listening", START_IT)},
+    {"wrong: the same, from systemd", {ALONE, FRESH}, OURS, "1",
+        REFUSED(EPROTOTYPE, "descriptor 3 is a stream socket that is neither", START_IT)},
     {"wrong: of another family", {TCP4, DEV_NULL, DEV_NULL}, .domain = AF_PHONET,
         REFUSED(ENOTSOCK, "neither TCP, MPTCP, UNIX nor vsock")},
     {"wrong: SCTP", {TCP4, DEV_NULL, DEV_NULL}, .domain = AF_INET, .protocol = IPPROTO_SCTP,
@@ -420,8 +561,27 @@ static const struct hand hands[] = {
         REFUSED(EPROTOTYPE, "descriptor 3 is a pipe", START_IT)},
     {"mixed: pipe, socket, terminal: the first is told", {ALONE, PIPE, TCP4, TERMINAL}, OURS, "3",
         REFUSED(EPROTOTYPE, "descriptor 3 is a pipe")},
-    {"mixed: listening, connected", {ALONE, LISTENING, TCP6, LOCAL}, OURS, "3",
-        REFUSED(EPROTOTYPE, "descriptor 3 is a listening socket", "Accept=yes")},
+    {"mixed: listening, connected", {ALONE, LISTEN4, TCP6, LOCAL}, OURS, "3",
+        REFUSED(EPROTOTYPE, "descriptor 4 is a connected socket and descriptor 3 a listening one",
+            START_IT)},
+    {"mixed: connected, listening", {ALONE, TCP4, LISTEN_LOCAL}, OURS, "2",
+        REFUSED(EPROTOTYPE, "descriptor 3 is a connected socket and descriptor 4 a listening one")},
+    {"mixed: listening, pipe", {ALONE, LISTEN4, PIPE}, OURS, "2",
+        REFUSED(EPROTOTYPE, "descriptor 4 is a pipe", START_IT)},
+    {"mixed: UDP, listening, listening", {ALONE, UDP, LISTEN6, LISTEN_PATH}, OURS, "3",
+        REFUSED(EPROTOTYPE, "descriptor 3 is a socket, but no stream socket")},
+    {"mixed: one listening socket twice", {ALONE, LISTEN4, SAME_AS_3}, OURS, "2",
+        REFUSED(EEXIST, "descriptor 4 is the same socket as descriptor 3", "each socket once")},
+    {"mixed: the same, UNIX, and another", {ALONE, LISTEN_LOCAL, SAME_AS_3, LISTEN6}, OURS, "3",
+        REFUSED(EEXIST, "descriptor 4 is the same socket as descriptor 3")},
+    {"mixed: listening, two files", {ALONE, LISTEN4, FILE_ONE, FILE_TWO}, OURS, "3",
+        REFUSED(EINVAL, "descriptors 4 and 5 are both regular files")},
+    {"mixed: listening, for another process", {DEV_NULL, DEV_NULL, DEV_NULL, LISTEN4}, ANOTHER, "1",
+        REFUSED(ENOTSOCK, "meant for another process", "LISTEN_PID")},
+    {"mixed: listening, LISTEN_FDS is wrong", {ALONE, LISTEN4, LISTEN_LOCAL}, OURS, "many",
+        REFUSED(EINVAL, "LISTEN_FDS is 'many'")},
+    {"mixed: listening, a build without libsystemd", {ALONE, LISTEN4, LISTEN6}, OURS, "2",
+        .listen_fds_error = ENOSYS, REFUSED(ENOSYS, "without libsystemd")},
     {"mixed: connected, UDP", {ALONE, TCP4, UDP}, OURS, "2",
         REFUSED(EPROTOTYPE, "descriptor 4", "no stream socket")},
     {"mixed: one socket twice", {ALONE, TCP4, SAME_AS_3}, OURS, "2",
@@ -445,11 +605,34 @@ static const struct hand hands[] = {
         FAILED(ENOMEM, "calloc")},
     {"fails: no memory, systemd", {ALONE, TCP4}, OURS, "1", .calloc_fails = 1,
         FAILED(ENOMEM, "calloc")},
+    {"fails: no memory a little later", {ALONE, TCP4, LOCAL}, OURS, "2", .calloc_fails = 2,
+        FAILED(ENOMEM, "calloc")},
+    {"fails: listening, no memory", {ALONE, LISTEN4}, OURS, "1", .calloc_fails = 1,
+        FAILED(ENOMEM, "calloc")},
+    {"fails: listening, fcntl(F_SETFD)", {LISTEN4, INETD}, .fcntl_command = F_SETFD,
+        .channel = CHANNEL_SYSLOG, FAILED(EMFILE, "fcntl")},
+    {"fails: listening, fcntl(F_DUPFD)", {LISTEN4, INETD}, .fcntl_command = F_DUPFD_CLOEXEC,
+        .channel = CHANNEL_SYSLOG, FAILED(EMFILE, "fcntl")},
     {"fails: arming", {LOCAL, DEV_NULL, DEV_NULL}, .domain = AF_INET, .setsockopt_error = ENOBUFS,
         FAILED(ENOBUFS, "setsockopt: ")},
 };
 
 /* ---- one of them, in the child ---- */
+
+/* Where the supervisor would listen; a name of the kernel's choice. */
+static void make_notify_socket(char *name, size_t size)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    socklen_t length = sizeof(un.sun_family);
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+    CHECK(bind(fd, (struct sockaddr *)&un, length) == 0, "%m");
+    CHECK(dup2(fd, NOTIFIED) >= 0 && close(fd) == 0, "%m");
+    length = sizeof(un);
+    CHECK(__real_getsockname(NOTIFIED, (struct sockaddr *)&un, &length) == 0, "%m");
+    (void)snprintf(name, size, "@%.*s", (int)(length - offsetof(struct sockaddr_un, sun_path) - 1),
+        un.sun_path + 1);
+}
 
 static void set_variable(const char *text)
 {
@@ -465,7 +648,48 @@ static void set_variable(const char *text)
         (void)snprintf(
             value, sizeof(value), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
     }
+    if (strcmp(value, "%N") == 0)
+        make_notify_socket(value, sizeof(value));
+    if (strcmp(value, "%P") == 0)
+        (void)snprintf(value, sizeof(value), "%jd", (intmax_t)getpid());
     CHECK(setenv(name, value, 1) == 0, "%m");
+}
+
+/* The name that a descriptor is given, or NULL. */
+static const char *name_of(const struct hand *c, int i, char *name, size_t size)
+{
+    int n = c->listen_fds && c->whom == OURS ? atoi(c->listen_fds) : 0;
+    int known = 1;
+
+    if (i < 3 || i - 3 >= n)
+        return NULL;
+    (void)snprintf(name, size, "n%d", i);
+    if (!c->names)
+        return name;
+    if (strcmp(c->names, "-") == 0)
+        return "unknown";
+    for (const char *colon = c->names; *colon; colon++)
+        known += *colon == ':';
+    if (known != n) /* out of step: better none than that of another */
+        return NULL;
+    const char *from = c->names;
+    for (int j = 3; j < i; j++)
+        from = strchr(from, ':') + 1;
+    (void)snprintf(name, size, "%.*s", (int)strcspn(from, ":"), from);
+    return name;
+}
+
+static void set_names(const struct hand *c)
+{
+    char names[80] = "n3";
+    int n = c->listen_fds ? atoi(c->listen_fds) : 0;
+
+    for (int i = 4; i - 3 < n && i < 20; i++)
+        (void)snprintf(names + strlen(names), sizeof(names) - strlen(names), ":n%d", i);
+    if (c->names)
+        (void)snprintf(names, sizeof(names), "%s", c->names);
+    if (strcmp(names, "-") != 0)
+        CHECK(setenv("LISTEN_FDNAMES", names, 1) == 0, "%m");
 }
 
 static void set_environment(const struct hand *c)
@@ -474,7 +698,7 @@ static void set_environment(const struct hand *c)
 
     (void)clearenv();
     set_variable("HOME=/nowhere"); /* one that is none of our business */
-    set_variable("LISTEN_FDNAMES=connection");
+    set_names(c);
     (void)snprintf(pid, sizeof(pid), "%jd", (intmax_t)getpid() + (c->whom == ANOTHER));
     if (c->whom != NOBODY)
         CHECK(setenv("LISTEN_PID", pid, 1) == 0, "%m");
@@ -493,6 +717,10 @@ static void lay_out(const struct hand *c)
             CHECK(dup2(ends[0], SERVER + i) >= 0 && close(ends[0]) == 0, "%m");
         if (ends[1] >= 0)
             CHECK(dup2(ends[1], CLIENT + i) >= 0 && close(ends[1]) == 0, "%m");
+        if (is_listening(c->things[i])) {
+            CHECK(dup2(SECOND - 1, SECOND + i) >= 0 && close(SECOND - 1) == 0, "%m");
+            CHECK(dup2(SERVER + i, KEPT + i) >= 0, "%m");
+        }
     }
     for (int fd = 0; fd < SERVER; fd++)
         if (fd != VERDICT)
@@ -507,10 +735,10 @@ static void lay_out(const struct hand *c)
 
 /* What the client of descriptor i reads at once. */
 
-static enum kernel_view look_at(int i)
+static enum kernel_view look_at(int fd)
 {
     char byte;
-    ssize_t n = recv(CLIENT + i, &byte, 1, MSG_DONTWAIT);
+    ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
 
     return n == 0                ? VIEW_END
            : n > 0               ? VIEW_OPEN
@@ -526,17 +754,34 @@ static bool is_handed(const struct hand *c, int i)
         return i == 0;
     if (i == 0) /* StandardInput=socket */
         return true;
-    return i >= 3 && (c->n == 0 || i < 3 + atoi(c->listen_fds));
+    return i >= 3 && (c->error != 0 || i < 3 + atoi(c->listen_fds));
+}
+
+/* Those that wait: gone with a reset, or still there for whoever starts us again. */
+static void check_queue(const struct hand *c, int i, bool gone)
+{
+    enum kernel_view should = !gone                           ? VIEW_OPEN
+                              : is_tcp_listener(c->things[i]) ? VIEW_RESET
+                                                              : VIEW_END;
+    enum kernel_view one = look_at(CLIENT + i);
+    enum kernel_view other = look_at(SECOND + i);
+
+    CHECK(one == should && other == should, "those who wait at %d see %d and %d, not %d", i, one,
+        other, should);
 }
 
 static void check_clients(const struct hand *c, bool gone)
 {
     for (int i = 0; i < HANDED; i++) {
         bool tcp = is_tcp_client(c->things[i]);
+        if (is_listening(c->things[i]) && is_handed(c, i))
+            check_queue(c, i, gone && c->error != 0);
         if ((!tcp && c->things[i] != LOCAL) || c->domain == AF_PHONET || c->protocol ||
             !is_handed(c, i))
             continue;
-        enum kernel_view view = look_at(i);
+        if (i == 0 && c->listeners > 0) /* not ours, but of whoever started the supervisor */
+            continue;
+        enum kernel_view view = look_at(CLIENT + i);
         enum kernel_view should = !gone ? VIEW_OPEN : tcp ? VIEW_RESET : VIEW_END;
         CHECK(view == should, "client %d sees %d, not %d", i, view, should);
     }
@@ -564,11 +809,32 @@ static void expect_name(const struct hand *c, int i, char *name, size_t size)
     }
 }
 
-static void check_connection(const struct hand *c, const struct connection *connection, int from)
+static void check_name(const struct hand *c, int from, const char *is)
+{
+    char name[120];
+    const char *should = name_of(c, from, name, sizeof(name));
+
+    CHECK(!is == !should && (!is || strcmp(is, should) == 0), "it is called '%s', not '%s'",
+        is ? is : "(null)", should ? should : "(null)");
+}
+
+static void check_armed(int fd, enum socket_kind kind)
 {
     struct linger linger = {0};
-    int lowat = 0;
     socklen_t size = sizeof(linger);
+    int lowat = 0;
+
+    if (kind > SOCKET_MPTCP)
+        return;
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0, "%m");
+    CHECK(linger.l_onoff == 1 && linger.l_linger == 0, "it is not armed");
+    size = sizeof(lowat);
+    if (kind == SOCKET_TCP && getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, &size) == 0)
+        CHECK(lowat == 16384, "%d", lowat);
+}
+
+static void check_connection(const struct hand *c, const struct connection *connection, int from)
+{
     char name[120];
     enum thing thing = c->things[from];
     enum socket_kind kind = c->domain == AF_VSOCK ? SOCKET_VSOCK
@@ -583,14 +849,53 @@ static void check_connection(const struct hand *c, const struct connection *conn
     CHECK(fcntl(connection->fd, F_GETFD) & FD_CLOEXEC, "a child would hold it");
     expect_name(c, from, name, sizeof(name));
     CHECK(strcmp(connection->peer, name) == 0, "'%s', not '%s'", connection->peer, name);
-    if (kind > SOCKET_MPTCP)
-        return;
-    CHECK(getsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0, "%m");
-    CHECK(linger.l_onoff == 1 && linger.l_linger == 0, "it is not armed");
-    size = sizeof(lowat);
-    if (kind == SOCKET_TCP &&
-        getsockopt(connection->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, &size) == 0)
-        CHECK(lowat == 16384, "%d", lowat);
+    check_name(c, from, connection->name);
+    check_armed(connection->fd, kind);
+}
+
+/* As getsockname(2) has it of the one that the supervisor kept. */
+static void expect_address(const struct hand *c, int i, char *name, size_t size)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    } address = {.any = {0}};
+    socklen_t length = sizeof(address);
+
+    CHECK(__real_getsockname(KEPT + i, &address.any, &length) == 0, "%m");
+    int path = (int)(length - offsetof(struct sockaddr_un, sun_path));
+    if (c->peer)
+        (void)snprintf(name, size, "%s", c->peer);
+    else if (c->things[i] == LISTEN_LOCAL)
+        (void)snprintf(name, size, "unix:@%.*s", path - 1, address.un.sun_path + 1);
+    else if (c->things[i] == LISTEN_PATH)
+        (void)snprintf(name, size, "unix:%.*s", path, address.un.sun_path);
+    else if (c->things[i] == LISTEN6)
+        (void)snprintf(name, size, "[::1]:%u", ntohs(address.in6.sin6_port));
+    else
+        (void)snprintf(name, size, "127.0.0.1:%u", ntohs(address.in.sin_port));
+}
+
+static void check_listener(const struct hand *c, const struct listener *listener, int from)
+{
+    enum thing thing = c->things[from];
+    enum socket_kind kind = c->domain == AF_VSOCK     ? SOCKET_VSOCK
+                            : !is_tcp_listener(thing) ? SOCKET_UNIX
+                            : thing == LISTEN_MPTCP   ? SOCKET_MPTCP
+                                                      : SOCKET_TCP;
+    char address[200];
+
+    CHECK(listener->kind == kind, "kind %d, not %d", listener->kind, kind);
+    CHECK(listener->fd >= 3 && listener->fd < SERVER, "%d", listener->fd);
+    CHECK(from == 0 || listener->fd == from, "%d became %d", from, listener->fd);
+    CHECK(fcntl(listener->fd, F_GETFL) & O_NONBLOCK, "accept would block");
+    CHECK(fcntl(listener->fd, F_GETFD) & FD_CLOEXEC, "a child would hold it");
+    expect_address(c, from, address, sizeof(address));
+    CHECK(strcmp(listener->address, address) == 0, "'%s', not '%s'", listener->address, address);
+    check_name(c, from, listener->name);
+    check_armed(listener->fd, kind);
 }
 
 /* No library must ever be able to write to a client by 0, 1 or 2. */
@@ -605,7 +910,8 @@ static void check_stdio(const struct hand *c)
     for (int i = 0; i < 3; i++) {
         bool client = is_tcp_client(c->things[i]) || c->things[i] == SAME_AS_0 ||
                       c->things[i] == SAME_AS_3 || c->things[i] == LOST ||
-                      (i == 0 && c->things[i] == LOCAL);
+                      is_listening(c->things[i]) ||
+                      (i == 0 && c->things[i] == LOCAL && c->listeners == 0);
         CHECK(fstat(i, &status) == 0, "descriptor %d is closed", i);
         if (client || c->things[i] == CLOSED || c->things[i] == DEV_NULL)
             CHECK(status.st_rdev == null.st_rdev && S_ISCHR(status.st_mode), "%d is not /dev/null",
@@ -619,25 +925,46 @@ static void check_stdio(const struct hand *c)
 static void check_environment(void)
 {
     static const char *const names[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
-        "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT"};
+        "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT",
+        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"};
 
     for (size_t i = 0; i < LENGTH(names); i++)
         CHECK(!getenv(names[i]), "%s is still there", names[i]);
     CHECK(getenv("HOME"), "HOME is gone");
 }
 
+static void check_notify(const struct hand *c, const struct handover *handover)
+{
+    char text[20];
+
+    CHECK(handover->notify.watchdog == c->watchdog, "%jd", (intmax_t)handover->notify.watchdog);
+    CHECK((handover->notify.fd >= 0) == c->notify, "descriptor %d", handover->notify.fd);
+    if (!c->notify)
+        return;
+    CHECK(handover->notify.fd >= 3, "descriptor %d", handover->notify.fd);
+    CHECK(notify_send(&handover->notify, "READY=1") == 0, "it is not sent");
+    CHECK(recv(NOTIFIED, text, sizeof(text), MSG_DONTWAIT) == 7, "%m");
+    CHECK(memcmp(text, "READY=1", 7) == 0, "%.7s", text);
+}
+
 static void check_taken(const struct hand *c, struct handover *handover)
 {
     size_t n = 0;
+    size_t listeners = 0;
 
     CHECK(handover->n_connections == (size_t)c->n, "%zu connections", handover->n_connections);
+    CHECK(handover->n_listeners == (size_t)c->listeners, "%zu listeners", handover->n_listeners);
     for (int i = 0; i < HANDED; i++) {
         enum thing thing = c->things[i];
         bool connected = is_tcp_client(thing) || thing == LOST || thing == LOCAL;
-        if (connected && is_handed(c, i))
+        if (connected && is_handed(c, i) && c->n > 0)
             check_connection(c, &handover->connections[n++], i);
+        if (is_listening(thing) && is_handed(c, i))
+            check_listener(c, &handover->listeners[listeners++], i);
     }
     CHECK(n == handover->n_connections, "%zu of them checked", n);
+    CHECK(listeners == handover->n_listeners, "%zu of them checked", listeners);
+    check_notify(c, handover);
     int file = c->file_fd == STDIN_FILE ? 0 : c->file_fd == 0 ? -1 : c->file_fd;
     CHECK(handover->file_fd == file, "file %d, not %d", handover->file_fd, file);
     CHECK(handover->file_is_stdin == (c->file_fd == STDIN_FILE), "stdin?");
@@ -680,11 +1007,12 @@ static void child(const struct hand *c)
             CHECK(strstr(problem.text, c->says[i]), "'%s' does not say '%s'", problem.text,
                 c->says[i]);
         CHECK(handover.n_connections == 0 && !handover.connections, "something is left");
-        if (c->calloc_fails != 1 || c->whom == OURS)
-            check_clients(c, true);
+        check_clients(c, true);
     }
     handover_end(&handover);
     CHECK(handover.n_connections == 0 && !handover.connections, "something is left");
+    CHECK(handover.n_listeners == 0 && !handover.listeners, "something is left");
+    CHECK(handover.notify.fd == -1, "something is left");
     handover_end(&handover); /* once more does nothing */
     if (r == 0 && c->domain == 0)
         check_clients(c, true);
@@ -694,7 +1022,7 @@ static void child(const struct hand *c)
 static void test_hand(void **state)
 {
     const struct hand *c = *state;
-    char text[2000] = "";
+    char text[4000] = "";
     int verdict[2];
     int status;
 

@@ -26,7 +26,7 @@ struct good {
 
 #define DEFAULT                                                                                    \
     .length = OPTIONS_TO_THE_END, .stall_timeout = 60 * SECOND, .drain_timeout = 10 * SECOND,      \
-    .log_level = LOG_INFO
+    .stop_timeout = 20 * SECOND, .log_level = LOG_INFO
 #define WITH(...)                                                                                  \
     {                                                                                              \
         DEFAULT, __VA_ARGS__                                                                       \
@@ -75,6 +75,22 @@ static const struct good goods[] = {
     {{"--stall-timeout=9223372036"}, WITH(.stall_timeout = 9223372036 * SECOND)},
     {{"--drain-timeout=0ms"}, WITH(.drain_timeout = 0)},
     {{"-d1min"}, WITH(.drain_timeout = 60 * SECOND)},
+    {{"--idle-exit=30"}, WITH(.idle_exit = 30 * SECOND)},
+    {{"--idle-exit=1ms"}, WITH(.idle_exit = CLOCK_MS)},
+    {{"--idle-exit=0"}, WITH(.idle_exit = 0)},
+    {{"-i2min"}, WITH(.idle_exit = 120 * SECOND)},
+    {{"--stop-timeout=5"}, WITH(.stop_timeout = 5 * SECOND)},
+    {{"--stop-timeout=0"}, WITH(.stop_timeout = 0)},
+    {{"-t", "1h"}, WITH(.stop_timeout = 3600 * SECOND)},
+    {{"--max-connections=1"}, WITH(.most_connections = 1)},
+    {{"--max-connections=0"}, WITH(.most_connections = 0)},
+    {{"--max-connections=1000000"}, WITH(.most_connections = 1000000)},
+    {{"-m10000"}, WITH(.most_connections = 10000)},
+    {{"--max-connections-per-source=8"}, WITH(.most_per_source = 8)},
+    {{"--max-connections-per-source=1000000"}, WITH(.most_per_source = 1000000)},
+    {{"-p", "2"}, WITH(.most_per_source = 2)},
+    {{"-m5", "-p2", "-i1", "-t1"}, WITH(.most_connections = 5, .most_per_source = 2,
+                                       .idle_exit = SECOND, .stop_timeout = SECOND)},
     {{"--allow-changes"}, WITH(.allow_changes = true)},
     {{"-a"}, WITH(.allow_changes = true)},
     {{"--log-level=err"}, WITH(.log_level = LOG_ERR)},
@@ -93,7 +109,10 @@ static const struct good goods[] = {
     {{"--off=3"}, WITH(.offset = 3)},
     {{"--le=3"}, WITH(.length = 3)},
     {{"--r", "1M"}, WITH(.rate = 1 << 20)},
-    {{"--s=3"}, WITH(.stall_timeout = 3 * SECOND)},
+    {{"--sta=3"}, WITH(.stall_timeout = 3 * SECOND)},
+    {{"--sto=3"}, WITH(.stop_timeout = 3 * SECOND)},
+    {{"--i=3"}, WITH(.idle_exit = 3 * SECOND)},
+    {{"--max-connections-p=3"}, WITH(.most_per_source = 3)},
     {{"--allow"}, WITH(.allow_changes = true)},
     {{"--log=err"}, WITH(.log_level = LOG_ERR)},
     /* a rate that the timeouts just bear: two steps of 64 KiB in each */
@@ -113,6 +132,7 @@ struct bad {
 
 #define BYTES "a number of bytes"
 #define TIME  "a number of seconds"
+#define COUNT "a whole number, at most 1000000"
 
 static const struct bad bads[] = {
     {{"--offset=", "F"}, {"--offset:", "''", BYTES}},
@@ -158,6 +178,22 @@ static const struct bad bads[] = {
     {{"--stall-timeout=9223372037", "F"}, {"--stall-timeout:", "is too large", "nanoseconds"}},
     {{"--stall-timeout=2562048h", "F"}, {"--stall-timeout:", "is too large", "nanoseconds"}},
     {{"-d", "10K", "F"}, {"--drain-timeout:", "'10K'", TIME}},
+    {{"--idle-exit=", "F"}, {"--idle-exit:", "''", TIME}},
+    {{"--idle-exit=-1", "F"}, {"--idle-exit:", "'-1'", TIME}},
+    {{"--idle-exit=9223372037", "F"}, {"--idle-exit:", "is too large", "nanoseconds"}},
+    {{"--stop-timeout=1.5", "F"}, {"--stop-timeout:", "'1.5'", TIME}},
+    {{"-tnever", "F"}, {"--stop-timeout:", "'never'", TIME}},
+    {{"--max-connections=", "F"}, {"--max-connections:", "''", COUNT}},
+    {{"--max-connections=-1", "F"}, {"--max-connections:", "'-1'", COUNT}},
+    {{"--max-connections=1K", "F"}, {"--max-connections:", "'1K'", COUNT}},
+    {{"--max-connections=1e3", "F"}, {"--max-connections:", "'1e3'", COUNT}},
+    {{"--max-connections=1000001", "F"}, {"--max-connections:", "'1000001'", COUNT}},
+    {{"--max-connections=4294967297", "F"}, {"--max-connections:", "'4294967297'", COUNT}},
+    {{"--max-connections=18446744073709551617", "F"},
+        {"--max-connections:", "'18446744073709551617'", COUNT}},
+    {{"--max-connections-per-source=1000001", "F"},
+        {"--max-connections-per-source:", "'1000001'", COUNT}},
+    {{"-p", "all", "F"}, {"--max-connections-per-source:", "'all'", COUNT}},
     {{"--log-level=", "F"}, {"--log-level:", "''", "err, warning"}},
     {{"--log-level=ERR", "F"}, {"--log-level:", "'ERR'", "err, warning"}},
     {{"--log-level=error", "F"}, {"--log-level:", "'error'", "err, warning"}},
@@ -168,6 +204,9 @@ static const struct bad bads[] = {
     {{"F", "-o"}, {"--offset needs a value", "--offset=BYTES"}},
     {{"--stall-timeout"}, {"--stall-timeout needs a value", "--stall-timeout=SECONDS"}},
     {{"--drain"}, {"--drain-timeout needs a value"}},
+    {{"-m"}, {"--max-connections needs a value", "--max-connections=NUMBER"}},
+    {{"-p"}, {"--max-connections-per-source needs a value"}},
+    {{"-i"}, {"--idle-exit needs a value", "--idle-exit=SECONDS"}},
     {{"-L"}, {"--log-level needs a value", "--log-level=LEVEL"}},
     {{"--allow-changes=yes", "F"}, {"--allow-changes takes no value"}},
     {{"--allow=", "F"}, {"--allow-changes takes no value"}},
@@ -178,6 +217,8 @@ static const struct bad bads[] = {
     {{"--offsets=1", "F"}, {"'--offsets=1' is no option", "--help"}},
     {{"--Offset=1", "F"}, {"'--Offset=1' is no option", "--help"}},
     {{"--l=5", "F"}, {"'--l=5'", "the beginning of several"}},
+    {{"--s=5", "F"}, {"'--s=5'", "the beginning of several"}},
+    {{"--max=5", "F"}, {"'--max=5'", "the beginning of several"}},
     {{"--=5", "F"}, {"'--=5'", "the beginning of several"}},
     {{"-x", "F"}, {"'-x' is no option", "--help"}},
     {{"-ax", "F"}, {"'-x' is no option", "--help"}},
@@ -226,6 +267,10 @@ static void check_options(const struct options *is, const struct options *should
     assert_true(is->rate == should->rate);
     assert_true(is->stall_timeout == should->stall_timeout);
     assert_true(is->drain_timeout == should->drain_timeout);
+    assert_true(is->idle_exit == should->idle_exit);
+    assert_true(is->stop_timeout == should->stop_timeout);
+    assert_true(is->most_connections == should->most_connections);
+    assert_true(is->most_per_source == should->most_per_source);
     assert_int_equal(is->log_level, should->log_level);
     assert_int_equal(is->allow_changes, should->allow_changes);
     assert_int_equal(is->help, should->help);
@@ -311,7 +356,10 @@ static void test_help(void **state)
     static const char *const lines[] = {"Usage: decant [OPTION...] FILE", "  -o, --offset=BYTES",
         "  -l, --length=BYTES", "  -r, --rate=BYTES", "  -s, --stall-timeout=SECONDS",
         "  -d, --drain-timeout=SECONDS", "  -a, --allow-changes ", "  -L, --log-level=LEVEL",
-        "  -h, --help ", "  -V, --version ", "default 60", "default 10", "systemd-socket-activate"};
+        "  -i, --idle-exit=SECONDS", "  -t, --stop-timeout=SECONDS",
+        "  -m, --max-connections=NUMBER", "  -p, --max-connections-per-source=NUMBER",
+        "  -h, --help ", "  -V, --version ", "default 60", "default 10", "default 20",
+        "default 4096", "systemd-socket-activate"};
     char text[4096];
 
     (void)state;
@@ -322,6 +370,17 @@ static void test_help(void **state)
         if (!strstr(text, lines[i]))
             fail_msg("--help does not say '%s'", lines[i]);
     assert_int_equal(text[strlen(text) - 1], '\n');
+    /* Every line of an option has its words in the same column, and fits in 120. */
+    size_t column = 0;
+    for (char *line = strstr(text, "  -"); line; line = strstr(line + 1, "\n  -")) {
+        line += line[0] == '\n';
+        char *words = strstr(line + 10, " ");
+        assert_non_null(words);
+        words += strspn(words, " ");
+        column = column ? column : (size_t)(words - line);
+        if ((size_t)(words - line) != column || strcspn(line, "\n") > 120)
+            fail_msg("out of line: '%.*s'", (int)strcspn(line, "\n"), line);
+    }
 }
 
 /* Every option that --help lists is one, and so is each letter. */
@@ -350,7 +409,7 @@ static void test_help_is_true(void **state)
             assert_non_null(strstr(problem.text, word));
         n++;
     }
-    assert_int_equal(n, 9);
+    assert_int_equal(n, 13);
 }
 
 static void test_help_in_little_room(void **state)

@@ -400,6 +400,92 @@ static void test_text_without_stdout(void **state)
     assert_int_equal(close(saved), 0);
 }
 
+/* ---- what is no transfer ---- */
+
+struct word {
+    const char *name;
+    void (*say)(struct report *report);
+    const char *printed;
+    int level;
+    int status;
+};
+
+static void say_one_refused(struct report *report)
+{
+    report_refused(report, 1, "REASON");
+}
+
+static void say_many_refused(struct report *report)
+{
+    report_refused(report, UINT64_C(5000000000), "REASON");
+}
+
+static void say_evil_refused(struct report *report)
+{
+    report_refused(report, 2, evil);
+}
+
+static void say_warning(struct report *report)
+{
+    report_note(report, LOG_WARNING, "WORDS 100 %s");
+}
+
+static void say_notice(struct report *report)
+{
+    report_note(report, LOG_NOTICE, evil);
+}
+
+static const struct word words[] = {
+    {"one refused", say_one_refused, "<5>refused: 1 client reset: REASON\n", LOG_NOTICE, 75},
+    {"many refused", say_many_refused, "<5>refused: 5000000000 clients reset: REASON\n", LOG_NOTICE,
+        75},
+    {"refused, for an evil reason", say_evil_refused,
+        "<5>refused: 2 clients reset: a?<0>b??c?[2Jd?e%s%n\xc3\xa4?\n", LOG_NOTICE, 75},
+    {"a warning", say_warning, "<4>WORDS 100 %s\n", LOG_WARNING, 0},
+    {"a notice", say_notice, "<5>a?<0>b??c?[2Jd?e%s%n\xc3\xa4?\n", LOG_NOTICE, 0},
+};
+
+static void test_word(void **state)
+{
+    static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+    const struct word *c = *state;
+
+    for (size_t i = 0; i < LENGTH(levels); i++) {
+        struct report report;
+        struct capture captured;
+        report_open(&report, CHANNEL_JOURNAL, levels[i]);
+        capture(&captured, STDERR_FILENO, false);
+        c->say(&report);
+        const char *text = release(&captured);
+        assert_string_equal(text, c->level <= levels[i] ? c->printed : "");
+        assert_int_equal(report.status, c->status); /* whether it is printed or not */
+        report.status = EX_NOINPUT;
+        report.level = -1;
+        c->say(&report);
+        assert_int_equal(report.status, EX_NOINPUT); /* graver */
+    }
+}
+
+/* Where nobody wants the line, nobody need find out what the peer is called: but then only. */
+static void test_wants(void **state)
+{
+    static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(endings); i++)
+        for (size_t j = 0; j < LENGTH(levels); j++) {
+            struct report report;
+            struct capture captured;
+            struct fake_end e;
+            end_with(&e, endings[i].event);
+            report_open(&report, CHANNEL_STDERR, levels[j]);
+            bool wants = report_wants(&report, &e.t);
+            assert_int_equal(wants, endings[i].level <= levels[j]);
+            const char *text = tell(&report, &captured, &e, "PEER");
+            assert_int_equal(text[0] != '\0', wants);
+        }
+}
+
 /* ---- problems ---- */
 
 static void test_problem_is_cut(void **state)
@@ -444,6 +530,9 @@ int main(void)
     suite_add(&suite, test_full_stderr, NULL, "channel: stderr takes nothing");
     suite_add(&suite, test_text_not_on_a_socket, NULL, "text: never on a socket");
     suite_add(&suite, test_text_without_stdout, NULL, "text: stdout is closed");
+    for (size_t i = 0; i < LENGTH(words); i++)
+        suite_add(&suite, test_word, &words[i], "word: %s", words[i].name);
+    suite_add(&suite, test_wants, NULL, "wants: as it prints");
     suite_add(&suite, test_problem_is_cut, NULL, "problem: cut to fit");
     suite_add(&suite, test_problem_of_a_call, NULL, "problem: of a call");
     return suite_run(&suite, "report");

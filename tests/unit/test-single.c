@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sysexits.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -143,6 +144,8 @@ static const struct scene scenes[] = {
 
 struct stage {
     struct source source;
+    struct served served;
+    struct sources sources;
     struct options options;
     struct handover handover;
     struct connection connections[4];
@@ -155,6 +158,9 @@ static void build(struct stage *stage, const struct scene *scene)
 {
     *stage = (struct stage){.options = {.length = OPTIONS_TO_THE_END, .rate = scene->rate}};
     kernel_reset(&stage->source, scene->size);
+    stage->served = (struct served){.current = &stage->source};
+    stage->sources = (struct sources){.served = &stage->served, .n = 1};
+    stage->handover.notify.fd = -1;
     kernel.clock = true;
     kernel.events = scene->events;
     assert_true(kernel.now == START);
@@ -183,7 +189,7 @@ static void build(struct stage *stage, const struct scene *scene)
 static int run(struct stage *stage)
 {
     return single_run(
-        &stage->handover, &stage->source, &stage->options, &stage->report, &stage->problem);
+        &stage->handover, &stage->sources, &stage->options, &stage->report, &stage->problem);
 }
 
 /* A signal that came to nobody must not come to the next test. */
@@ -422,6 +428,48 @@ static void test_reports(void **state)
     assert_int_equal(stage.report.status, EX_IOERR);
 }
 
+/* Under Type=notify a client would wait for ever for its turn: once is enough. */
+static void test_ready(void **state)
+{
+    static const struct scene scene = {.size = 1000, .clients = {GOOD}, .n = 1};
+    struct stage stage;
+    char text[64];
+    int ends[2];
+
+    (void)state;
+    forget_signals();
+    build(&stage, &scene);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+    stage.handover.notify.fd = ends[0];
+    assert_int_equal(run(&stage), 0);
+    assert_int_equal(recv(ends[1], text, sizeof(text), MSG_DONTWAIT), strlen("READY=1"));
+    assert_memory_equal(text, "READY=1", strlen("READY=1"));
+    assert_int_equal(recv(ends[1], text, sizeof(text), MSG_DONTWAIT), -1);
+    assert_int_equal(close(ends[0]) + close(ends[1]), 0);
+}
+
+/* Each socket has its file, where they have names and FILE is a directory. */
+static void test_file_of_each(void **state)
+{
+    static const struct scene scene = {.size = 1000, .clients = {GOOD, GOOD}, .n = 2};
+    struct stage stage;
+    struct source other;
+    struct served served[2];
+
+    (void)state;
+    forget_signals();
+    build(&stage, &scene);
+    other = stage.source;
+    other.end = 400;
+    served[0] = stage.served;
+    served[1] = (struct served){.current = &other};
+    stage.sources = (struct sources){.served = served, .n = 2};
+    assert_int_equal(run(&stage), 0);
+    assert_int_equal(stage.report.status, 0);
+    assert_int_equal(kernel.sockets[0].acked, 1000);
+    assert_int_equal(kernel.sockets[1].acked, 400);
+}
+
 /* The signal was there before we began: no moment at which it is missed. */
 static void test_early_signal(void **state)
 {
@@ -453,6 +501,8 @@ int main(void)
         suite_add(&suite, test_refusal, &refusals[i], "refused: %s", refusals[i].name);
     suite_add(&suite, test_poll_fails, NULL, "poll: fails for good");
     suite_add(&suite, test_reports, NULL, "reports: one each, as they end");
+    suite_add(&suite, test_ready, NULL, "ready: told once");
+    suite_add(&suite, test_file_of_each, NULL, "files: each socket its own");
     suite_add(&suite, test_early_signal, NULL, "signal: before the first wait");
     int failed = suite_run(&suite, "single");
     forget_signals();

@@ -3,20 +3,26 @@
 /*
  * What went wrong in others: open(2) of a FIFO that waits for ever, a file of /proc that says it
  * has 0 bytes and is then sent as an empty one, a log that grew behind the size that was promised,
- * and a replaced file whose old opening was called changed although not a byte of it was.
+ * and a replaced file whose old opening was called changed although not a byte of it was. Servers
+ * that stay: one that served yesterday's file until it was restarted, one that lost a descriptor
+ * with each new version, and one that followed a symbolic link out of the directory it served.
  */
 
+#include "handover.h"
 #include "kernel.h"
 #include "options.h"
 #include "source.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -34,7 +40,28 @@ static struct {
     bool grow; /* the file, between the look at its size and the look behind it */
     bool no_proc;
     bool no_flags;
+    int openat2_error;
 } fake;
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, number);
+    int directory = va_arg(arguments, int);
+    const char *name = va_arg(arguments, const char *);
+    void *how = va_arg(arguments, void *);
+    size_t size = va_arg(arguments, size_t);
+    va_end(arguments);
+    assert_int_equal(number, SYS_openat2);
+    if (fake.openat2_error) {
+        errno = fake.openat2_error;
+        return -1;
+    }
+    return __real_syscall(number, directory, name, how, size);
+}
 
 int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
@@ -107,6 +134,72 @@ static void make_others(void)
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(close(fd), 0);
+}
+
+/* ---- the sockets that want a file ---- */
+
+#define SOCKETS 3
+
+/* What handover.c would have brought: so many sockets, and perhaps a file. */
+struct shop {
+    struct handover handover;
+    struct listener listeners[SOCKETS];
+    struct connection connections[SOCKETS];
+    struct sources sources;
+    struct problem problem;
+};
+
+static int open_shop(
+    struct shop *shop, const struct options *options, size_t n, const char *const *names, int given)
+{
+    bool listening = names != NULL;
+
+    memset(shop, 0, sizeof(*shop));
+    for (size_t i = 0; i < n; i++) {
+        shop->listeners[i] = (struct listener){.fd = -1, .name = names ? names[i] : NULL};
+        shop->connections[i] = (struct connection){.fd = -1};
+        (void)snprintf(
+            shop->listeners[i].address, sizeof(shop->listeners[i].address), "ADDRESS-%zu", i);
+        (void)snprintf(shop->connections[i].peer, sizeof(shop->connections[i].peer), "PEER-%zu", i);
+    }
+    shop->handover = (struct handover){
+        .connections = shop->connections,
+        .n_connections = listening ? 0 : n,
+        .listeners = shop->listeners,
+        .n_listeners = listening ? n : 0,
+        .file_fd = given,
+    };
+    return sources_open(&shop->sources, options, &shop->handover, &shop->problem);
+}
+
+/* The usual: one connection. */
+static int open_file(struct shop *shop, const struct options *options, int given)
+{
+    return open_shop(shop, options, 1, NULL, given);
+}
+
+static struct source *present(const struct shop *shop)
+{
+    return sources_for(&shop->sources, 0)->current;
+}
+
+static int count_descriptors(void)
+{
+    DIR *all = opendir("/proc/self/fd");
+    int n = 0;
+
+    assert_non_null(all);
+    while (readdir(all))
+        n++;
+    assert_int_equal(closedir(all), 0);
+    return n;
+}
+
+static void check_empty(const struct shop *shop)
+{
+    assert_null(shop->sources.served);
+    assert_int_equal(shop->sources.n, 0);
+    assert_int_equal(shop->sources.directory, -1);
 }
 
 struct opening {
@@ -190,33 +283,29 @@ static void test_opening(void **state)
 {
     const struct opening *c = *state;
     const struct options options = {.file = c->path, .offset = c->offset, .length = c->length};
-    struct problem problem = {0};
-    struct source source;
-    int lowest = dup(STDIN_FILENO);
+    struct shop shop;
+    int descriptors = count_descriptors();
 
-    assert_int_equal(close(lowest), 0);
     make_file(c->size);
-    int r = source_open(&source, &options, -1, &problem);
+    int r = open_file(&shop, &options, -1);
     if (c->error != 0) {
-        check_refusal(r, c->error, c->status, c->says, &problem);
-        assert_int_equal(source.fd, -1);
+        check_refusal(r, c->error, c->status, c->says, &shop.problem);
     } else {
         if (r != 0)
-            fail_msg("%s", problem.text);
-        assert_true(source.start == c->start);
-        assert_true(source.end == c->end);
-        assert_true(source.size == c->size);
-        assert_string_equal(source.name, c->path);
-        assert_int_equal(source_check(&source), 0);
-        assert_int_equal(fcntl(source.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
-        assert_int_equal(fcntl(source.fd, F_GETFD), FD_CLOEXEC);
-        source_close(&source);
-        assert_int_equal(source.fd, -1);
-        source_close(&source); /* once more does nothing */
+            fail_msg("%s", shop.problem.text);
+        const struct source *source = present(&shop);
+        assert_true(source->start == c->start);
+        assert_true(source->end == c->end);
+        assert_true(source->size == c->size);
+        assert_string_equal(source->name, c->path);
+        assert_int_equal(source_check(source, source->end), 0);
+        assert_int_equal(fcntl(source->fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+        assert_int_equal(fcntl(source->fd, F_GETFD), FD_CLOEXEC);
+        sources_close(&shop.sources);
     }
-    int now_lowest = dup(STDIN_FILENO);
-    assert_int_equal(close(now_lowest), 0);
-    assert_int_equal(now_lowest, lowest); /* nothing is left open */
+    check_empty(&shop);
+    sources_close(&shop.sources);                       /* once more does nothing */
+    assert_int_equal(count_descriptors(), descriptors); /* nothing is left open */
 }
 
 /* Root may read everything, so that somebody else has to try: in a process of their own. */
@@ -228,16 +317,15 @@ static void as_nobody(const char *path, const char *says)
     assert_true(child >= 0);
     if (child == 0) {
         const struct options options = {.file = path, .length = ALL};
-        struct problem problem = {0};
-        struct source source;
+        struct shop shop;
         if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
             exit(77);
-        int r = source_open(&source, &options, -1, &problem);
-        exit(r != -EACCES                                  ? 1
-             : problem.status != EX_NOINPUT                ? 2
-             : !strstr(problem.text, says)                 ? 3
-             : !strstr(problem.text, "let this user read") ? 4
-                                                           : 0);
+        int r = open_file(&shop, &options, -1);
+        exit(r != -EACCES                                       ? 1
+             : shop.problem.status != EX_NOINPUT                ? 2
+             : !strstr(shop.problem.text, says)                 ? 3
+             : !strstr(shop.problem.text, "let this user read") ? 4
+                                                                : 0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
@@ -293,43 +381,66 @@ static void test_adoption(void **state)
 {
     const struct adoption *c = *state;
     const struct options options = {.file = c->with_file ? "other" : NULL, .length = ALL};
-    struct problem problem = {0};
-    struct source source;
+    struct shop shop;
+    int descriptors = count_descriptors();
 
     make_file(SIZE);
     int fd = open(c->path, c->flags | O_CLOEXEC);
     assert_true(fd >= 0);
-    int r = source_open(&source, &options, fd, &problem);
+    int r = open_file(&shop, &options, fd);
     if (c->error != 0) {
-        check_refusal(r, c->error, c->status, c->says, &problem);
-        assert_int_equal(fcntl(fd, F_GETFD), -1); /* it was the source's to close */
-        return;
+        check_refusal(r, c->error, c->status, c->says, &shop.problem);
+        check_empty(&shop);
+        if (shop.handover.file_fd >= 0) /* it was not taken over */
+            assert_int_equal(close(fd), 0);
+    } else {
+        const struct source *source = present(&shop);
+        assert_int_equal(r, 0);
+        assert_int_equal(shop.handover.file_fd, -1);
+        assert_true(source->end == SIZE);
+        assert_int_equal(fcntl(source->fd, F_GETFD), FD_CLOEXEC);
+        /* For people: what /proc knows. */
+        assert_int_equal(strncmp(source->name, directory, strlen(directory)), 0);
+        sources_close(&shop.sources);
     }
-    assert_int_equal(r, 0);
-    assert_int_equal(source.fd, fd);
-    assert_true(source.end == SIZE);
-    /* For people: what /proc knows. */
-    assert_int_equal(strncmp(source.name, directory, strlen(directory)), 0);
-    source_close(&source);
-    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(count_descriptors(), descriptors); /* it is ours to close */
+}
+
+/* decant FILE <file: an accident of the shell, and no second file. */
+static void test_stdin_beside_file(void **state)
+{
+    const struct options options = {.file = "file", .length = ALL};
+    struct shop shop = {.handover.file_fd = -1};
+
+    (void)state;
+    make_file(SIZE);
+    memset(&shop, 0, sizeof(shop));
+    shop.handover = (struct handover){.connections = shop.connections,
+        .n_connections = 1,
+        .file_fd = STDIN_FILENO,
+        .file_is_stdin = true};
+    assert_int_equal(sources_open(&shop.sources, &options, &shop.handover, &shop.problem), 0);
+    assert_string_equal(present(&shop)->name, "file");
+    assert_int_equal(shop.handover.file_fd, STDIN_FILENO);
+    sources_close(&shop.sources);
+    assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
 }
 
 /* Its position may be anywhere, and is another's: it does not matter. */
 static void test_adopted_position(void **state)
 {
     const struct options options = {.offset = 10, .length = 20};
-    struct problem problem;
-    struct source source;
+    struct shop shop;
 
     (void)state;
     make_file(SIZE);
     int fd = open("file", O_RDONLY | O_CLOEXEC);
     assert_int_equal(lseek(fd, 500, SEEK_SET), 500);
-    assert_int_equal(source_open(&source, &options, fd, &problem), 0);
-    assert_true(source.start == 10);
-    assert_true(source.end == 30);
+    assert_int_equal(open_file(&shop, &options, fd), 0);
+    assert_true(present(&shop)->start == 10);
+    assert_true(present(&shop)->end == 30);
     assert_int_equal(lseek(fd, 0, SEEK_CUR), 500);
-    source_close(&source);
+    sources_close(&shop.sources);
 }
 
 /* ---- what else may happen ---- */
@@ -364,8 +475,7 @@ static void test_accident(void **state)
 {
     const struct accident *c = *state;
     const struct options options = {.file = c->adopted ? NULL : "file", .length = ALL};
-    struct problem problem = {0};
-    struct source source;
+    struct shop shop;
 
     make_file(SIZE);
     int fd = c->adopted ? open("file", O_RDONLY | O_CLOEXEC) : -1;
@@ -374,19 +484,19 @@ static void test_accident(void **state)
     fake.no_proc = c->no_proc;
     fake.no_flags = c->no_flags;
     kernel.fstat_fails = c->fstat_fails;
-    int r = source_open(&source, &options, fd, &problem);
+    int r = open_file(&shop, &options, fd);
     memset(&fake, 0, sizeof(fake));
     kernel.fstat_fails = 0;
     if (c->error != 0) {
-        check_refusal(r, c->error, c->status, c->says, &problem);
-        assert_int_equal(source.fd, -1);
+        check_refusal(r, c->error, c->status, c->says, &shop.problem);
+        check_empty(&shop);
         return;
     }
     assert_int_equal(r, 0);
-    assert_true(source.end == SIZE); /* the promise is the size at open */
+    assert_true(present(&shop)->end == SIZE); /* the promise is the size at open */
     /* A regular file that grows is no file of /proc: the check on the way will tell. */
-    assert_int_equal(source_check(&source), c->grow ? -ESTALE : 0);
-    source_close(&source);
+    assert_int_equal(source_check(present(&shop), SIZE), c->grow ? -ESTALE : 0);
+    sources_close(&shop.sources);
 }
 
 /* A name of the longest sort is cut, for people, and opened in full. */
@@ -394,20 +504,19 @@ static void test_long_name(void **state)
 {
     char path[1200] = "";
     const struct options options = {.file = path, .length = ALL};
-    struct problem problem;
-    struct source source;
+    struct shop shop;
 
     (void)state;
     make_file(SIZE);
     for (int i = 0; i < 500; i++)
         strcat(path, "./");
     strcat(path, "file");
-    assert_int_equal(source_open(&source, &options, -1, &problem), 0);
-    assert_int_equal(strlen(source.name), sizeof(source.name) - 1);
-    source_close(&source);
+    assert_int_equal(open_file(&shop, &options, -1), 0);
+    assert_int_equal(strlen(present(&shop)->name), sizeof(present(&shop)->name) - 1);
+    sources_close(&shop.sources);
     strcat(path, "-that-is-missing");
-    assert_int_equal(source_open(&source, &options, -1, &problem), -ENOENT);
-    assert_true(strlen(problem.text) < sizeof(problem.text));
+    assert_int_equal(open_file(&shop, &options, -1), -ENOENT);
+    assert_true(strlen(shop.problem.text) < sizeof(shop.problem.text));
 }
 
 /* A process without descriptors is no missing file, and a disk that fails is none either. */
@@ -418,18 +527,20 @@ static void test_open_error(void **state)
         int status;
     } cases[] = {{EMFILE, EX_OSERR}, {ENFILE, EX_OSERR}, {ENOMEM, EX_OSERR}, {EIO, EX_IOERR},
         {ENXIO, EX_NOINPUT}};
-    const struct options options = {.file = "/proc/self/exe", .length = OPTIONS_TO_THE_END};
+    static const char *const paths[] = {"/proc/self/exe", "directory"};
+    static const char *const names[] = {"x"};
 
     (void)state;
-    for (size_t i = 0; i < LENGTH(cases); i++) {
-        struct source source;
-        struct problem problem;
-        fake.open_error = cases[i].error;
-        assert_int_equal(source_open(&source, &options, -1, &problem), -cases[i].error);
+    for (size_t i = 0; i < 2 * LENGTH(cases); i++) {
+        const struct options options = {.file = paths[i % 2], .length = ALL};
+        struct shop shop;
+        fake.open_error = cases[i / 2].error;
+        assert_int_equal(open_shop(&shop, &options, 1, names, -1), -cases[i / 2].error);
         fake.open_error = 0;
-        assert_int_equal(problem.status, cases[i].status);
-        assert_non_null(strstr(problem.text, strerror(cases[i].error)));
-        assert_int_equal(source.fd, -1);
+        assert_int_equal(shop.problem.status, cases[i / 2].status);
+        assert_non_null(strstr(shop.problem.text, strerror(cases[i / 2].error)));
+        assert_non_null(strstr(shop.problem.text, paths[i % 2]));
+        assert_null(shop.sources.served);
     }
 }
 
@@ -560,17 +671,632 @@ static void test_check(void **state)
     for (int allow = 0; allow < 2; allow++) {
         const struct options options = {
             .file = "file", .length = c->length, .allow_changes = allow};
-        struct problem problem;
-        struct source source;
+        struct shop shop;
         (void)unlink("second");
         (void)unlink("file");
         make_file(SIZE);
         int other = open("new", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
         assert_int_equal(close(other), 0);
-        assert_int_equal(source_open(&source, &options, -1, &problem), 0);
-        do_deed(c->deed, source.fd);
-        assert_int_equal(source_check(&source), allow ? c->changes_allowed : c->unchanged_only);
-        source_close(&source);
+        assert_int_equal(open_file(&shop, &options, -1), 0);
+        const struct source *source = present(&shop);
+        do_deed(c->deed, source->fd);
+        assert_int_equal(
+            source_check(source, source->end), allow ? c->changes_allowed : c->unchanged_only);
+        sources_close(&shop.sources);
+    }
+}
+
+/* ---- a new client, after something has happened ---- */
+
+/* What the next client gets. */
+enum fresh {
+    SAME,      /* the same opening, with the same promise */
+    SAME_MORE, /* the same opening, with another end */
+    ANEW,      /* another opening */
+    REFUSED,
+};
+
+struct refreshment {
+    const char *name;
+    enum deed deed;
+    bool given; /* a handed-over file, which no name leads to */
+    enum fresh strict;
+    enum fresh allowed; /* with --allow-changes */
+    int error;
+    off_t end;
+};
+
+static const struct refreshment refreshments[] = {
+    {"nothing has happened", NOTHING, false, SAME, SAME, 0, SIZE},
+    {"grown", GROW, false, ANEW, SAME_MORE, 0, SIZE + 1},
+    {"shrunk", SHRINK, false, ANEW, SAME_MORE, 0, SIZE - 1},
+    {"emptied", EMPTY, false, ANEW, SAME_MORE, 0, 0},
+    {"overwritten", OVERWRITE, false, ANEW, SAME_MORE, 0, SIZE},
+    {"touched by a nanosecond", TOUCH_BY_1NS, false, ANEW, SAME_MORE, 0, SIZE},
+    {"chmoded", CHMOD, false, SAME, SAME, 0, SIZE},
+    {"linked", LINK, false, SAME, SAME, 0, SIZE},
+    {"read", READ, false, SAME, SAME, 0, SIZE},
+    {"replaced by rename", REPLACE, false, ANEW, ANEW, 0, 1},
+    {"renamed", RENAME, false, REFUSED, REFUSED, ENOENT, 0},
+    {"deleted", UNLINK, false, REFUSED, REFUSED, ENOENT, 0},
+
+    {"given: nothing has happened", NOTHING, true, SAME, SAME, 0, SIZE},
+    {"given: grown", GROW, true, ANEW, SAME_MORE, 0, SIZE + 1},
+    {"given: overwritten", OVERWRITE, true, ANEW, SAME_MORE, 0, SIZE},
+    {"given: replaced by rename", REPLACE, true, SAME, SAME, 0, SIZE},
+    {"given: deleted", UNLINK, true, SAME, SAME, 0, SIZE},
+};
+
+static void lay_out(void)
+{
+    (void)unlink("second");
+    (void)unlink("elsewhere");
+    (void)unlink("file");
+    (void)unlink("new");
+    make_file(SIZE);
+    int other = open("new", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    assert_int_equal(close(other), 0);
+}
+
+/* Transfers that run keep what they began with, and the last of them takes it away. */
+static void check_old(struct shop *shop, struct source *old, int held, int descriptors)
+{
+    struct served *served = sources_for(&shop->sources, 0);
+    int fd = old->fd;
+    struct stat before;
+    struct stat now;
+
+    assert_int_equal(fstat(fd, &before), 0);
+    for (int left = held; left > 0; left--) {
+        assert_int_equal(count_descriptors(), descriptors);
+        assert_int_equal(fstat(fd, &now), 0);
+        assert_true(now.st_ino == before.st_ino);
+        source_release(served, old);
+    }
+    assert_int_equal(count_descriptors(), descriptors - 1);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+static void refresh_with(const struct refreshment *c, bool allow, int held)
+{
+    const struct options options = {
+        .file = c->given ? NULL : "file", .length = ALL, .allow_changes = allow};
+    enum fresh fresh = allow ? c->allowed : c->strict;
+    int descriptors = count_descriptors();
+    struct source *now = NULL;
+    struct shop shop;
+
+    lay_out();
+    int given = c->given ? open("file", O_RDONLY | O_CLOEXEC) : -1;
+    assert_int_equal(open_file(&shop, &options, given), 0);
+    struct source *old = present(&shop);
+    uint32_t generation = old->generation;
+    int with_one = count_descriptors();
+    for (int i = 0; i < held; i++)
+        source_hold(old);
+    do_deed(c->deed, old->fd);
+    int r = source_refresh(sources_for(&shop.sources, 0), &now, &shop.problem);
+    assert_int_equal(r, fresh == REFUSED ? -c->error : 0);
+    if (fresh == SAME || fresh == SAME_MORE) {
+        assert_ptr_equal(now, old);
+        assert_int_equal(now->generation, generation);
+        assert_int_equal(count_descriptors(), with_one);
+    } else if (fresh == ANEW) {
+        assert_ptr_equal(now, present(&shop));
+        assert_true(now->generation > generation);
+        if (held)
+            check_old(&shop, old, held, with_one + 1);
+        assert_int_equal(count_descriptors(), with_one);
+    } else {
+        assert_null(now);
+        assert_null(present(&shop));
+        assert_int_equal(shop.problem.status, EX_NOINPUT);
+        if (held)
+            check_old(&shop, old, held, with_one);
+        assert_int_equal(count_descriptors(), with_one - 1);
+    }
+    if (fresh != REFUSED) {
+        assert_true(now->start == 0);
+        assert_true(now->end == c->end);
+        assert_int_equal(source_check(now, now->end), 0);
+    }
+    for (int i = 0; i < held && (fresh == SAME || fresh == SAME_MORE); i++) {
+        source_release(sources_for(&shop.sources, 0), old);
+        assert_true(fcntl(old->fd, F_GETFD) >= 0); /* the next client will get it */
+    }
+    sources_close(&shop.sources);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+static void test_refresh(void **state)
+{
+    const struct refreshment *c = *state;
+
+    for (int held = 0; held < 4; held++)
+        for (int allow = 0; allow < 2; allow++)
+            refresh_with(c, allow, held);
+}
+
+/*
+ * A log that was truncated has lost what --offset and --length promise. Not only to the first
+ * client after it: to each, until it has grown again.
+ */
+struct relapse {
+    const char *name;
+    int64_t offset;
+    int64_t length;
+    off_t shrunk;
+    const char *says;
+};
+
+static const struct relapse relapses[] = {
+    {"shrunk below the offset", 500, ALL, 499, "--offset: 500"},
+    {"shrunk below the length", 0, 500, 499, "--length: 500"},
+    {"shrunk below offset and length", 400, 100, 450, "--length: 100"},
+    {"emptied, with an offset", 1, ALL, 0, "--offset: 1"},
+    {"emptied, with a length", 0, 1, 0, "--length: 1"},
+};
+
+static void test_relapse(void **state)
+{
+    const struct relapse *c = *state;
+    const struct options options = {
+        .file = "file", .offset = c->offset, .length = c->length, .allow_changes = true};
+    struct source *source = NULL;
+    struct shop shop;
+
+    lay_out();
+    assert_int_equal(open_file(&shop, &options, -1), 0);
+    struct source *old = present(&shop);
+    source_hold(old);
+    assert_int_equal(truncate("file", c->shrunk), 0);
+    for (int i = 0; i < 3; i++) {
+        int r = source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem);
+        if (r == 0)
+            fail_msg("client %d is promised the bytes %jd to %jd of %jd", i + 1,
+                (intmax_t)source->start, (intmax_t)source->end, (intmax_t)c->shrunk);
+        assert_int_equal(r, -EINVAL);
+        assert_int_equal(shop.problem.status, EX_USAGE);
+        assert_non_null(strstr(shop.problem.text, c->says));
+    }
+    assert_int_equal(truncate("file", SIZE), 0);
+    set_mtime(1000000002, 0);
+    assert_int_equal(source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), 0);
+    assert_true(source->start == c->offset);
+    assert_true(source->end == (c->length == ALL ? SIZE : c->offset + c->length));
+    source_release(sources_for(&shop.sources, 0), old);
+    sources_close(&shop.sources);
+}
+
+static void test_log_that_grows(void **state)
+{
+    const struct options options = {.file = "file", .length = ALL, .allow_changes = true};
+    struct source *source = NULL;
+    struct shop shop;
+
+    (void)state;
+    lay_out();
+    assert_int_equal(open_file(&shop, &options, -1), 0);
+    const struct source *first = present(&shop);
+    int descriptors = count_descriptors();
+    for (int i = 1; i <= 1000; i++) {
+        write_at("file", SIZE - 1 + i);
+        assert_int_equal(source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), 0);
+        assert_ptr_equal(source, first);
+        assert_int_equal(source->generation, 1);
+        assert_true(source->end == SIZE + i);
+        source_hold(source);
+    }
+    assert_int_equal(count_descriptors(), descriptors);
+    for (int i = 1; i <= 1000; i++)
+        source_release(sources_for(&shop.sources, 0), source);
+    sources_close(&shop.sources);
+}
+
+static void test_missing_and_back(void **state)
+{
+    const struct options options = {.file = "file", .length = ALL};
+    int descriptors = count_descriptors();
+    struct source *source = NULL;
+    struct shop shop;
+
+    (void)state;
+    lay_out();
+    assert_int_equal(open_file(&shop, &options, -1), 0);
+    struct served *served = sources_for(&shop.sources, 0);
+    struct source *old = present(&shop);
+    source_hold(old);
+    assert_int_equal(rename("file", "elsewhere"), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(source_refresh(served, &source, &shop.problem), -ENOENT);
+        assert_int_equal(shop.problem.status, EX_NOINPUT);
+        assert_non_null(strstr(shop.problem.text, "create it"));
+    }
+    make_file(7);
+    assert_int_equal(source_refresh(served, &source, &shop.problem), 0);
+    assert_true(source->generation > old->generation);
+    assert_true(source->end == 7);
+    assert_int_equal(source_check(old, old->end), 0); /* whole, wherever it is now */
+    /* Moved back: the same file as the old one, and yet another opening, which is no harm. */
+    assert_int_equal(rename("elsewhere", "file"), 0);
+    assert_int_equal(source_refresh(served, &source, &shop.problem), 0);
+    assert_true(source->end == SIZE);
+    source_release(served, old);
+    sources_close(&shop.sources);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* The one that is there already is no help: what it was is no longer what the file is. */
+static void test_no_memory(void **state)
+{
+    const struct options options = {.file = "file", .length = ALL};
+    struct source *source = NULL;
+    struct shop shop;
+
+    (void)state;
+    lay_out();
+    kernel.calloc_fails = 1;
+    assert_int_equal(open_file(&shop, &options, -1), -ENOMEM);
+    kernel.calloc_fails = 2;
+    assert_int_equal(open_file(&shop, &options, -1), -ENOMEM);
+    assert_int_equal(shop.problem.status, EX_OSERR);
+    check_empty(&shop);
+    assert_int_equal(open_file(&shop, &options, -1), 0);
+    write_at("file", 0);
+    kernel.calloc_fails = 1;
+    assert_int_equal(
+        source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), -ENOMEM);
+    assert_null(source);
+    assert_int_equal(source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), 0);
+    sources_close(&shop.sources);
+}
+
+static uint64_t dice;
+
+static uint64_t roll(uint64_t sides)
+{
+    dice ^= dice << 13; /* xorshift64: the same on every machine */
+    dice ^= dice >> 7;
+    dice ^= dice << 17;
+    return dice % sides;
+}
+
+/* As many descriptors as there are openings that somebody counts on, and each still its own file.
+ */
+static void test_openings(void **state)
+{
+    static struct {
+        struct source *source;
+        uint32_t generation;
+        off_t size;
+    } transfers[30];
+    const struct options options = {.file = "file", .length = ALL};
+    const char *seed = getenv("SEED");
+    int descriptors = count_descriptors();
+    struct shop shop;
+    off_t size = SIZE;
+
+    (void)state;
+    dice = seed ? strtoull(seed, NULL, 0) | 1 : UINT64_C(0x9e3779b97f4a7c15);
+    print_message("# SEED=0x%" PRIx64 "\n", dice);
+    memset(transfers, 0, sizeof(transfers));
+    lay_out();
+    assert_int_equal(open_file(&shop, &options, -1), 0);
+    struct served *served = sources_for(&shop.sources, 0);
+    for (int i = 0; i < 5000; i++) {
+        size_t n = roll(LENGTH(transfers));
+        struct source *source;
+        if (roll(10) == 0) {
+            size = 1 + (off_t)roll(100000);
+            assert_int_equal(truncate("new", size), 0);
+            assert_int_equal(rename("new", "file"), 0);
+            assert_int_equal(close(open("new", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)), 0);
+        }
+        if (transfers[n].source) {
+            assert_int_equal(transfers[n].source->generation, transfers[n].generation);
+            assert_true(transfers[n].source->end == transfers[n].size);
+            assert_int_equal(source_check(transfers[n].source, transfers[n].size), 0);
+            source_release(served, transfers[n].source);
+            transfers[n].source = NULL;
+        } else {
+            assert_int_equal(source_refresh(served, &source, &shop.problem), 0);
+            assert_true(source->end == size);
+            source_hold(source);
+            transfers[n].source = source;
+            transfers[n].generation = source->generation;
+            transfers[n].size = size;
+        }
+        if (i % 100)
+            continue;
+        int openings = 1; /* the present one */
+        for (size_t j = 0; j < LENGTH(transfers); j++) {
+            bool first = transfers[j].source && transfers[j].source != served->current;
+            for (size_t k = 0; k < j && first; k++)
+                first = transfers[k].source != transfers[j].source;
+            openings += first;
+        }
+        assert_int_equal(count_descriptors(), descriptors + openings);
+    }
+    for (size_t j = 0; j < LENGTH(transfers); j++)
+        if (transfers[j].source)
+            source_release(served, transfers[j].source);
+    sources_close(&shop.sources);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* ---- a directory ---- */
+
+static void make_below(void)
+{
+    char target[200];
+
+    (void)mkdir("below", 0755);
+    (void)mkdir("below/sub", 0755);
+    (void)unlink("below/absolute");
+    (void)snprintf(target, sizeof(target), "%s/below/alpha", directory);
+    (void)symlink(target, "below/absolute");
+    (void)symlink("sub/../alpha", "below/inner");
+    (void)symlink("../file", "below/up");
+    (void)symlink("loop", "below/loop");
+    (void)unlink("below/magic");
+    (void)symlink("/proc/self/fd/0", "below/magic");
+    (void)mkfifo("below/fifo", 0644);
+    assert_int_equal(close(open("below/alpha", O_RDWR | O_CREAT | O_CLOEXEC, 0644)), 0);
+    assert_int_equal(close(open("below/beta", O_RDWR | O_CREAT | O_CLOEXEC, 0644)), 0);
+    assert_int_equal(close(open("below/sub/deep", O_RDWR | O_CREAT | O_CLOEXEC, 0644)), 0);
+    assert_int_equal(truncate("below/alpha", 10), 0);
+    assert_int_equal(truncate("below/beta", 20), 0);
+    assert_int_equal(truncate("below/sub/deep", 30), 0);
+}
+
+struct name_below {
+    const char *name;
+    const char *below;
+    int openat2_error;
+    int error;
+    int status;
+    const char *says[2];
+    off_t size;
+};
+
+static const struct name_below names_below[] = {
+    {"a file", "alpha", 0, 0, 0, {NULL}, 10},
+    {"a file of a directory in it", "sub/deep", 0, 0, 0, {NULL}, 30},
+    {"down and up again", "sub/../beta", 0, 0, 0, {NULL}, 20},
+    {"a link that stays", "inner", 0, 0, 0, {NULL}, 10},
+    {"a name with an odd look", "./alpha", 0, 0, 0, {NULL}, 10},
+    {"..", "..", 0, EXDEV, EX_NOINPUT, {"'below/..'", "out of the served directory"}, 0},
+    {"a file of the parent", "../file", 0, EXDEV, EX_NOINPUT,
+        {"'below/../file'", "out of the served directory"}, 0},
+    {"out and in again", "../below/alpha", 0, EXDEV, EX_NOINPUT, {"out of the served"}, 0},
+    {"a link that leads out", "up", 0, EXDEV, EX_NOINPUT, {"'below/up'", "out of the served"}, 0},
+    {"an absolute link, although it leads in", "absolute", 0, EXDEV, EX_NOINPUT,
+        {"'below/absolute'", "out of the served"}, 0},
+    {"a link of /proc", "magic", 0, EXDEV, EX_NOINPUT, {"'below/magic'"}, 0},
+    {"an absolute name", "/etc/passwd", 0, EXDEV, EX_NOINPUT, {"out of the served directory"}, 0},
+    {"missing", "gamma", 0, ENOENT, EX_NOINPUT, {"'below/gamma'", "create it"}, 0},
+    {"the default of systemd", "unknown", 0, ENOENT, EX_NOINPUT, {"'below/unknown'"}, 0},
+    {"no name", "", 0, ENOENT, EX_NOINPUT, {"'below/'"}, 0},
+    {"itself", ".", 0, EINVAL, EX_NOINPUT, {"'below/.' is a directory"}, 0},
+    {"a directory in it", "sub", 0, EINVAL, EX_NOINPUT, {"'below/sub' is a directory"}, 0},
+    {"a FIFO", "fifo", 0, EINVAL, EX_NOINPUT, {"'below/fifo' is a pipe"}, 0},
+    {"a link to itself", "loop", 0, ELOOP, EX_NOINPUT, {"'below/loop'"}, 0},
+    {"Linux before 5.6", "alpha", ENOSYS, ENOSYS, EX_NOINPUT, {"Linux 5.6"}, 0},
+    {"no descriptor left", "alpha", EMFILE, EMFILE, EX_OSERR, {"Too many open files"}, 0},
+};
+
+static void test_name_below(void **state)
+{
+    const struct name_below *c = *state;
+    const struct options options = {.file = "below", .length = ALL};
+    const char *const names[] = {"beta", c->below, "beta"};
+    int descriptors = count_descriptors();
+    struct shop shop;
+
+    make_file(SIZE);
+    make_below();
+    fake.openat2_error = c->openat2_error;
+    int r = open_shop(&shop, &options, c->openat2_error ? 2 : 3, names, -1);
+    fake.openat2_error = 0;
+    if (c->error == 0) {
+        if (r < 0)
+            fail_msg("%s", shop.problem.text);
+        assert_true(sources_for(&shop.sources, 1)->current->end == c->size);
+        sources_close(&shop.sources);
+    } else {
+        char socket[100];
+        /* Which of the units it is: the name, and the address. */
+        int which = c->openat2_error ? 0 : 1;
+        (void)snprintf(socket, sizeof(socket), "(FileDescriptorName=%s, the socket ADDRESS-%d)",
+            names[which], which);
+        check_refusal(r, c->error, c->status, c->says, &shop.problem);
+        assert_non_null(strstr(shop.problem.text, socket));
+        check_empty(&shop);
+    }
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* Each has its own, also two of the same name: what the one runs into is not the other's. */
+static void test_file_of_each(void **state)
+{
+    static const char *const names[] = {"alpha", "beta", "alpha"};
+    const struct options options = {.file = "below", .length = ALL};
+    struct source *source = NULL;
+    struct shop shop;
+
+    (void)state;
+    make_below();
+    assert_int_equal(open_shop(&shop, &options, 3, names, -1), 0);
+    assert_int_equal(shop.sources.n, 3);
+    assert_string_equal(sources_for(&shop.sources, 0)->current->name, "below/alpha");
+    assert_string_equal(sources_for(&shop.sources, 1)->current->name, "below/beta");
+    assert_ptr_not_equal(
+        sources_for(&shop.sources, 0)->current, sources_for(&shop.sources, 2)->current);
+    assert_int_equal(unlink("below/alpha"), 0);
+    assert_int_equal(
+        source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), -ENOENT);
+    assert_int_equal(source_refresh(sources_for(&shop.sources, 1), &source, &shop.problem), 0);
+    assert_true(source->end == 20);
+    make_below();
+    assert_int_equal(rename("below/beta", "below/alpha"), 0);
+    assert_int_equal(source_refresh(sources_for(&shop.sources, 2), &source, &shop.problem), 0);
+    assert_true(source->end == 20);
+    sources_close(&shop.sources);
+}
+
+static void test_connection_without_name(void **state)
+{
+    const struct options options = {.file = "below", .length = ALL};
+    struct shop shop;
+
+    (void)state;
+    make_below();
+    assert_int_equal(open_shop(&shop, &options, 2, NULL, -1), -EINVAL);
+    assert_int_equal(shop.problem.status, EX_NOINPUT);
+    assert_non_null(strstr(shop.problem.text, "'below' is a directory; name a regular file"));
+    assert_non_null(strstr(shop.problem.text, "PEER-0"));
+    assert_non_null(strstr(shop.problem.text, "FileDescriptorName="));
+    check_empty(&shop);
+}
+
+static void test_directory_and_file(void **state)
+{
+    static const char *const names[] = {"alpha"};
+    const struct options options = {.file = "below", .length = ALL};
+    struct shop shop;
+
+    (void)state;
+    make_file(SIZE);
+    make_below();
+    int fd = open("file", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(open_shop(&shop, &options, 1, names, fd), -EINVAL);
+    assert_int_equal(shop.problem.status, EX_USAGE);
+    assert_non_null(strstr(shop.problem.text, "FILE is given ('below')"));
+    check_empty(&shop);
+    assert_int_equal(close(fd), 0);
+}
+
+static void test_one_file_for_all(void **state)
+{
+    static const char *const names[] = {"alpha", "beta", "gamma"};
+    const struct options options = {.file = "file", .length = ALL};
+    struct shop shop;
+
+    (void)state;
+    make_file(SIZE);
+    assert_int_equal(open_shop(&shop, &options, 3, names, -1), 0);
+    assert_int_equal(shop.sources.n, 1);
+    for (size_t i = 0; i < 3; i++)
+        assert_ptr_equal(sources_for(&shop.sources, i), shop.sources.served);
+    sources_close(&shop.sources);
+}
+
+/* ---- is it in memory? ---- */
+
+#define MIB ((off_t)1 << 20)
+
+struct ready {
+    const char *name;
+    off_t size;
+    off_t cached; /* bytes from 0 that are in memory */
+    off_t from;
+    off_t to;
+    off_t end;
+    int64_t seek; /* ns; 0: before anybody has looked twice */
+    int ready_error;
+    int fadvise_error;
+    bool ready;
+    off_t advised_from;
+    off_t advised_to; /* 0: nobody has asked */
+};
+
+static const struct ready readies[] = {
+    {"all is in memory", 50 * MIB, 50 * MIB, 0, MIB, 50 * MIB, 1, 0, 0, true, 0, 0},
+    {"all up to 8 MiB ahead", 50 * MIB, 8 * MIB, 0, MIB, 50 * MIB, 1, 0, 0, true, 0, 0},
+    {"this turn, not what is ahead", 50 * MIB, MIB, 0, MIB, 50 * MIB, 1, 0, 0, true, 0, 8 * MIB},
+    {"all but the last byte of this turn", 50 * MIB, MIB - 1, 0, MIB, 50 * MIB, 1, 0, 0, false, 0,
+        8 * MIB},
+    {"nothing of it", 50 * MIB, 3 * MIB, 3 * MIB, 4 * MIB, 50 * MIB, 1, 0, 0, false, 3 * MIB,
+        11 * MIB},
+    {"not beyond the end of the promise", 50 * MIB, 0, 0, MIB, 2 * MIB, 1, 0, 0, false, 0, 2 * MIB},
+    {"not beyond the end of the file", 2 * MIB + 1, 0, MIB, 2 * MIB, 2 * MIB + 1, 1, 0, 0, false,
+        MIB, 2 * MIB + 1},
+    {"the last byte", MIB, MIB - 1, MIB - 1, MIB, MIB, 1, 0, 0, false, MIB - 1, MIB},
+    {"a single byte", 1, 0, 0, 1, 1, 1, 0, 0, false, 0, 1},
+    {"no byte", MIB, 0, MIB, MIB, MIB, 1, 0, 0, true, 0, 0},
+    {"an empty file", 0, 0, 0, 0, 0, 1, 0, 0, true, 0, 0},
+    {"a part in the middle", 50 * MIB, 0, 20 * MIB, 20 * MIB + 5, 20 * MIB + 5, 1, 0, 0, false,
+        20 * MIB, 20 * MIB + 5},
+    {"it was truncated: sendfile must tell", MIB, 0, 2 * MIB, 3 * MIB, 4 * MIB, 1, 0, 0, true, 0,
+        0},
+    {"the disk was quick", 50 * MIB, 0, 0, MIB, 50 * MIB, 0, 0, 0, true, 0, 8 * MIB},
+    {"fadvise fails", 50 * MIB, 0, 0, MIB, 50 * MIB, 0, 0, EINVAL, false, 0, 8 * MIB},
+    {"the file system cannot tell", 50 * MIB, 0, 0, MIB, 50 * MIB, 1, EOPNOTSUPP, 0, true, 0, 0},
+    {"Linux before 4.14", 50 * MIB, 0, 0, MIB, 50 * MIB, 1, EINVAL, 0, true, 0, 0},
+    {"Linux before 4.6", 50 * MIB, 0, 0, MIB, 50 * MIB, 1, ENOSYS, 0, true, 0, 0},
+    {"reading fails: sendfile must tell", 50 * MIB, 0, 0, MIB, 50 * MIB, 1, EIO, 0, true, 0, 0},
+};
+
+static void test_ready(void **state)
+{
+    const struct ready *c = *state;
+    struct source source;
+
+    kernel_reset(&source, c->size);
+    kernel.file.on_disk = true;
+    kernel.file.cached = c->cached;
+    kernel.file.seek = c->seek;
+    kernel.file.ready_error = c->ready_error;
+    kernel.file.fadvise_error = c->fadvise_error;
+    assert_int_equal(source_ready(&source, c->from, c->to, c->end), c->ready);
+    if (c->advised_to == 0) {
+        assert_int_equal(kernel.file.advices, 0);
+        return;
+    }
+    assert_true(kernel.file.advised_from == c->advised_from);
+    assert_true(kernel.file.advised_to == c->advised_to);
+}
+
+/* posix_fadvise(2) looks at each page: what is on its way need not be asked for again. */
+static void test_each_page_asked_once(void **state)
+{
+    const off_t size = 200 * MIB + 12345;
+    struct source source;
+    off_t waits = 0;
+
+    (void)state;
+    kernel_reset(&source, size);
+    kernel.file.on_disk = true;
+    kernel.file.seek = 3 * CLOCK_MS;
+    for (off_t at = 0; at < size;) {
+        off_t to = at + MIB < size ? at + MIB : size;
+        kernel.now += CLOCK_MS; /* the client takes 1 MiB in a millisecond */
+        if (source_ready(&source, at, to, size))
+            at = to;
+        else
+            waits++;
+    }
+    assert_true(waits > 0 && waits < 10);
+    assert_true(kernel.file.advised >= size);
+    assert_true(kernel.file.advised <= size + waits * MIB);
+    assert_true(kernel.file.advised_to == size);
+}
+
+/* Memory was short, and what had been read is gone: whoever waits for it must ask once more. */
+static void test_gone_again(void **state)
+{
+    struct source source;
+
+    (void)state;
+    kernel_reset(&source, 50 * MIB);
+    kernel.file.on_disk = true;
+    kernel.file.seek = CLOCK_MS;
+    for (int i = 0; i < 5; i++) {
+        assert_false(source_ready(&source, 0, MIB, 50 * MIB));
+        kernel.now += CLOCK_MS;
+        assert_true(source_ready(&source, 0, MIB, 50 * MIB));
+        kernel.file.cached = 0;
+        kernel.file.n_reads = 0;
     }
 }
 
@@ -599,18 +1325,40 @@ int main(void)
     suite_add(&suite, test_long_name, NULL, "open: a name of 1000 bytes");
     for (size_t i = 0; i < LENGTH(adoptions); i++)
         suite_add(&suite, test_adoption, &adoptions[i], "handed over: %s", adoptions[i].name);
+    suite_add(&suite, test_stdin_beside_file, NULL, "handed over: FILE, and a file on stdin");
     suite_add(&suite, test_adopted_position, NULL, "handed over: its position does not matter");
     for (size_t i = 0; i < LENGTH(accidents); i++)
         suite_add(&suite, test_accident, &accidents[i], "accident: %s", accidents[i].name);
     for (size_t i = 0; i < LENGTH(checks); i++)
         suite_add(&suite, test_check, &checks[i], "check: %s", checks[i].name);
+    for (size_t i = 0; i < LENGTH(refreshments); i++)
+        suite_add(&suite, test_refresh, &refreshments[i], "refresh: %s", refreshments[i].name);
+    for (size_t i = 0; i < LENGTH(relapses); i++)
+        suite_add(&suite, test_relapse, &relapses[i], "refresh: allowed, %s", relapses[i].name);
+    suite_add(&suite, test_log_that_grows, NULL, "refresh: a log that grows a thousand times");
+    suite_add(&suite, test_missing_and_back, NULL, "refresh: missing, and back");
+    suite_add(&suite, test_no_memory, NULL, "refresh: no memory");
+    suite_add(&suite, test_openings, NULL, "refresh: 5000 steps, and no opening is lost");
+    for (size_t i = 0; i < LENGTH(names_below); i++)
+        suite_add(&suite, test_name_below, &names_below[i], "directory: %s", names_below[i].name);
+    suite_add(&suite, test_file_of_each, NULL, "directory: a file for each socket");
+    suite_add(&suite, test_connection_without_name, NULL, "directory: a connection without a name");
+    suite_add(&suite, test_directory_and_file, NULL, "directory: and a handed-over file");
+    suite_add(&suite, test_one_file_for_all, NULL, "one file for all sockets");
+    for (size_t i = 0; i < LENGTH(readies); i++)
+        suite_add(&suite, test_ready, &readies[i], "ready: %s", readies[i].name);
+    suite_add(&suite, test_each_page_asked_once, NULL, "ready: each page is asked for once");
+    suite_add(&suite, test_gone_again, NULL, "ready: read, and gone again");
     suite_add(&suite, test_type_names, NULL, "type names");
     int failed = suite_run(&suite, "source");
-    static const char *const names[] = {
-        "file", "second", "elsewhere", "new", "link", "dangling", "loop", "socket", "fifo"};
+    static const char *const names[] = {"file", "second", "elsewhere", "new", "link", "dangling",
+        "loop", "socket", "fifo", "below/alpha", "below/beta", "below/inner", "below/up",
+        "below/absolute", "below/magic", "below/loop", "below/fifo", "below/sub/deep"};
     for (size_t i = 0; i < LENGTH(names); i++)
         (void)unlink(names[i]);
     (void)rmdir("directory");
+    (void)rmdir("below/sub");
+    (void)rmdir("below");
     (void)chdir("/");
     (void)rmdir(directory);
     return failed;

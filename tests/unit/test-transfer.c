@@ -184,6 +184,7 @@ struct scenario {
     int stat_error;
     int linger_error;
     int shutdown_error;
+    int64_t seek;     /* ns that the disk takes for what has not been sent; 0: it is in memory */
     const char *call; /* what the transfer must blame, or NULL */
 };
 
@@ -197,6 +198,12 @@ static const struct scenario scenarios[] = {
     {TRANSFER_SENDING, TRANSFER_FULL, .fresh = true, .size = LATER,
         .script = {{SEND_AT_MOST, 1000}, {SEND_FAILS, EAGAIN}}},
     {TRANSFER_SENDING, TRANSFER_FULL, .size = 3 * ROOM, .before = {{EVENT_ACK, ROOM}}},
+    {TRANSFER_SENDING, TRANSFER_COLD, .fresh = true, .size = SMALL, .seek = 5 * CLOCK_MS},
+    {TRANSFER_SENDING, TRANSFER_COLD, .fresh = true, .size = 20 * MIB, .seek = 5 * CLOCK_MS},
+    {TRANSFER_SENDING, TRANSFER_COLD, .size = LATER, .before = {{EVENT_ACK, 100}},
+        .seek = 5 * CLOCK_MS},
+    {TRANSFER_SENDING, TRANSFER_COLD, .size = LATER, .before = {{EVENT_ACK, ROOM}, {EVENT_ENDS, 0}},
+        .seek = 5 * CLOCK_MS},
     {TRANSFER_SENDING, TRANSFER_QUEUED_AT_ONCE, .fresh = true, .size = SMALL},
     {TRANSFER_SENDING, TRANSFER_QUEUED_AT_ONCE, .fresh = true, .size = 1 * MIB},
     {TRANSFER_SENDING, TRANSFER_QUEUED_AT_ONCE, .fresh = true, .size = 0},
@@ -313,6 +320,9 @@ static void provoke(struct world *w, const struct scenario *c)
     for (size_t i = 0; i < LENGTH(c->before); i++)
         kernel_do(c->before[i].kind, w->s, c->before[i].value);
     kernel.file.error = c->stat_error;
+    kernel.file.on_disk = c->seek > 0;
+    kernel.file.cached = w->slot.offset;
+    kernel.file.seek = c->seek;
     switch (c->how) {
     case BY_STEP:
         if (c->fresh)
@@ -371,6 +381,27 @@ static void sees_full(struct world *w)
     assert_true(w->t.wants & POLLOUT);
     assert_true(w->t.held);
     sees_more(w);
+}
+
+static void sees_no_more_yet(struct world *w)
+{
+    unsigned long sends = w->s->sends;
+    off_t offset = w->slot.offset;
+
+    assert_true(w->t.held); /* it takes time: the end will be held back */
+    assert_int_equal(w->t.wants, w->t.peer_ended ? 0 : POLLIN);
+    assert_true(w->t.wake == kernel.now + CLOCK_MS);
+    assert_true(kernel.file.advised_from == offset); /* the disk knows, and the next MiB too */
+    assert_true(kernel.file.advised_to ==
+                (w->slot.end < offset + 8 * MIB ? w->slot.end : offset + 8 * MIB));
+    kernel.now += CLOCK_MS;
+    step(w, 0);
+    assert_int_equal(w->t.event, TRANSFER_COLD);
+    assert_int_equal(w->s->sends, sends);
+    assert_int_equal(w->s->view, VIEW_OPEN);
+    well_behaved(w);
+    go_on(w);
+    check_whole(w);
 }
 
 static void sees_all_and_end(struct world *w)
@@ -435,6 +466,7 @@ static const struct {
     {"more bytes", sees_more},
     {"more bytes, after a pause", sees_no_end},
     {"as many bytes as it takes", sees_full},
+    {"no more bytes until the disk has brought them", sees_no_more_yet},
     {"all bytes, and the end", sees_all_and_end},
     {"all bytes, and no end yet", sees_all_no_end},
     {"no end yet", sees_no_end},
@@ -1209,27 +1241,32 @@ static void test_arm(void **state)
         int lowat_error;
         int linger_error;
         int result;
-        const char *calls;
+        const char *calls; /* in any order, but the linger is the promise */
     } cases[] = {
-        {SOCKET_TCP, 0, 0, 0, "WL"},
-        {SOCKET_MPTCP, 0, 0, 0, "WL"},
-        {SOCKET_TCP, ENOPROTOOPT, 0, 0, "WL"}, /* costs memory, not the promise */
+        {SOCKET_TCP, 0, 0, 0, "LW"},
+        {SOCKET_MPTCP, 0, 0, 0, "LW"},
+        {SOCKET_TCP, ENOPROTOOPT, 0, 0, "LW"}, /* costs memory, not the promise */
         {SOCKET_TCP, 0, ENOBUFS, -ENOBUFS, "W"},
         {SOCKET_UNIX, 0, 0, 0, ""},
         {SOCKET_VSOCK, 0, 0, 0, ""},
     };
 
     (void)state;
-    for (size_t i = 0; i < LENGTH(cases); i++) {
+    for (size_t i = 0; i < 2 * LENGTH(cases); i++) {
+        enum socket_kind kind = cases[i / 2].kind;
+        bool inherited = i % 2; /* from an armed listener: the linger may have come too late */
         struct source source;
         kernel_reset(&source, 0);
-        struct kernel_socket *s = kernel_connect(cases[i].kind, NULL);
+        struct kernel_socket *s = kernel_connect(kind, NULL);
         s->armed = false;
-        s->lowat_error = cases[i].lowat_error;
-        s->linger_error = cases[i].linger_error;
-        assert_int_equal(transfer_arm(kernel_fd(s), cases[i].kind), cases[i].result);
-        assert_string_equal(s->calls, cases[i].calls);
-        assert_int_equal(s->armed, cases[i].kind <= SOCKET_MPTCP && !cases[i].result);
+        s->lowat_error = cases[i / 2].lowat_error;
+        s->linger_error = cases[i / 2].linger_error;
+        int r = inherited ? transfer_arm_inherited(kernel_fd(s), kind)
+                          : transfer_arm(kernel_fd(s), kind);
+        assert_int_equal(r, cases[i / 2].result);
+        assert_int_equal(s->armed, kind <= SOCKET_MPTCP && !r);
+        for (const char *call = cases[i / 2].calls; *call; call++)
+            assert_int_equal(kernel_calls(s, *call), !(inherited && *call == 'W'));
     }
 }
 
@@ -1421,22 +1458,289 @@ static void test_no_timeouts(void **state)
 /* The last acknowledgement raises no event: it is asked for, ever more rarely. */
 static void test_recheck_doubles(void **state)
 {
-    static const int ms[] = {2, 4, 8, 16, 32, 64, 64, 64};
+    static const int ms[] = {2, 4, 8, 16, 32, 64, 128, 256, 512, 512, 512};
     struct world w;
 
     (void)state;
     begin_stuck(&w, TRANSFER_FINISHING);
-    int64_t first = w.t.wake - kernel.now;
-    assert_true(first > 0 && first <= 2 * CLOCK_MS);
+    assert_true(w.t.wake == kernel.now + CLOCK_MS);
+    assert_int_equal(w.t.queue, TRANSFER_QUEUE_RECHECK);
     for (size_t i = 0; i < LENGTH(ms); i++) {
         kernel.now = w.t.wake;
         step(&w, 0);
-        assert_int_equal((w.t.wake - kernel.now) / CLOCK_MS, ms[i]);
+        assert_true(w.t.wake - kernel.now == ms[i] * CLOCK_MS);
+        assert_true(1 << (w.t.queue - TRANSFER_QUEUE_RECHECK) == ms[i]);
     }
-    /* But never later than the look that is due. */
-    kernel.now = w.t.next_look - CLOCK_MS;
-    step(&w, 0);
-    assert_true(w.t.wake == w.t.next_look);
+}
+
+struct alignment {
+    const char *name;
+    enum transfer_state state;
+    int64_t stall_timeout;
+    int64_t drain_timeout;
+};
+
+static const struct alignment alignments[] = {
+    {"whole milliseconds", TRANSFER_FINISHING, 60 * CLOCK_SECOND, 10 * CLOCK_SECOND},
+    {"the end", TRANSFER_DRAINING, 60 * CLOCK_SECOND, 10 * CLOCK_SECOND},
+    {"a millisecond", TRANSFER_FINISHING, 8 * CLOCK_MS, 8 * CLOCK_MS},
+    {"less than that", TRANSFER_FINISHING, 1 * CLOCK_MS, 1 * CLOCK_MS},
+    {"no whole milliseconds", TRANSFER_FINISHING, 8 * 123456789, 10 * CLOCK_SECOND},
+    {"one more than a step", TRANSFER_DRAINING, 60 * CLOCK_SECOND, 8 * (512 * CLOCK_MS + 1)},
+    {"one less", TRANSFER_DRAINING, 60 * CLOCK_SECOND, 8 * (512 * CLOCK_MS - 1)},
+};
+
+/* Only steps of powers of two have a queue, and yet the look must not come late: by 1 ms at most.
+ */
+static void test_recheck_meets_the_look(void **state)
+{
+    const struct alignment *c = *state;
+    struct world w;
+
+    begin(&w, SOCKET_TCP, c->state == TRANSFER_DRAINING ? SMALL : 3 * MIB);
+    w.limits = (struct transfer_limits){c->stall_timeout, c->drain_timeout};
+    transfer_start(&w.t, &w.slot, kernel_fd(w.s), SOCKET_TCP, &w.source, &w.limits, kernel.now);
+    do
+        step(&w, POLLOUT);
+    while (w.slot.state != c->state);
+    int64_t look = w.t.next_look;
+    for (int looks = 1; looks < TRANSFER_LOOKS; looks++) {
+        while (w.t.quiet < looks) {
+            int64_t span = w.t.wake - kernel.now;
+            assert_true(span == CLOCK_MS << (w.t.queue - TRANSFER_QUEUE_RECHECK));
+            assert_true(w.t.wake < look + CLOCK_MS);
+            kernel.now = w.t.wake;
+            step(&w, 0);
+            assert_false(transfer_ended(&w.t));
+        }
+        assert_true(kernel.now >= look && kernel.now < look + CLOCK_MS);
+        look = w.t.next_look;
+    }
+    go_on(&w);
+    assert_int_equal(w.t.event, TRANSFER_STALLED);
+}
+
+/* A client that talks must not keep us from trying again: what came before the time changes
+ * nothing.
+ */
+static void test_event_does_not_put_off(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LENGTH(phases); i++) {
+        struct world w;
+        begin_stuck(&w, phases[i]);
+        if (phases[i] == TRANSFER_SENDING) { /* from full to cold */
+            kernel.file.on_disk = true;
+            kernel.file.cached = w.slot.offset;
+            kernel.file.seek = 3600 * CLOCK_SECOND;
+            kernel_do(EVENT_ACK, w.s, ROOM);
+            step_ready(&w);
+            assert_int_equal(w.t.event, TRANSFER_COLD);
+        }
+        for (int recheck = 0; recheck < 5; recheck++) {
+            int64_t wake = w.t.wake;
+            uint8_t queue = w.t.queue;
+            unsigned long sends = w.s->sends;
+            assert_true(queue >= TRANSFER_QUEUE_RECHECK);
+            while (kernel.now + CLOCK_MS / 4 < wake) {
+                kernel.now += CLOCK_MS / 4;
+                kernel_do(EVENT_INPUT, w.s, 10);
+                step_ready(&w);
+                assert_true(w.t.wake == wake);
+                assert_int_equal(w.t.queue, queue);
+                assert_int_equal(w.s->sends, sends);
+            }
+            kernel.now = wake;
+            step(&w, 0);
+            assert_true(w.t.wake > wake);
+        }
+    }
+}
+
+/* The next state has waits of its own: not the rest of a long one of the state before. */
+static void test_new_state_waits_anew(void **state)
+{
+    struct world w;
+
+    (void)state;
+    begin_stuck(&w, TRANSFER_FINISHING);
+    while (w.t.wake - kernel.now < 512 * CLOCK_MS) {
+        kernel.now = w.t.wake;
+        step(&w, 0);
+    }
+    kernel.now += CLOCK_MS;
+    kernel_do(EVENT_ACK, w.s, ALL);
+    kernel_do(EVENT_INPUT, w.s, 1);
+    step_ready(&w);
+    assert_int_equal(w.slot.state, TRANSFER_DRAINING);
+    assert_true(w.t.wake == kernel.now + CLOCK_MS);
+    assert_int_equal(w.t.queue, TRANSFER_QUEUE_RECHECK);
+}
+
+/* ---- a disk that has to seek ---- */
+
+struct disk {
+    const char *name;
+    int64_t seek; /* ns */
+    int64_t told; /* ns until sendfile(2) is called */
+    enum transfer_event end;
+};
+
+#define FOREVER CLOCK_NEVER
+
+static const struct disk disks[] = {
+    {"at once", 0, 0, TRANSFER_DRAINED},
+    {"in 1 ns", 1, CLOCK_MS, TRANSFER_DRAINED},
+    {"in 1 ms", 1 * CLOCK_MS, 1 * CLOCK_MS, TRANSFER_DRAINED},
+    {"in 2 ms", 2 * CLOCK_MS, 3 * CLOCK_MS, TRANSFER_DRAINED},
+    {"in 3 ms", 3 * CLOCK_MS, 3 * CLOCK_MS, TRANSFER_DRAINED},
+    {"in 10 ms", 10 * CLOCK_MS, 15 * CLOCK_MS, TRANSFER_DRAINED},
+    {"in 100 ms", 100 * CLOCK_MS, 127 * CLOCK_MS, TRANSFER_DRAINED},
+    {"in 511 ms", 511 * CLOCK_MS, 511 * CLOCK_MS, TRANSFER_DRAINED},
+    {"in a second: sendfile waits", CLOCK_SECOND, CLOCK_SECOND, TRANSFER_DRAINED},
+    {"in ten seconds: sendfile waits", 10 * CLOCK_SECOND, 10 * CLOCK_SECOND, TRANSFER_DRAINED},
+    {"never: sendfile tells", FOREVER, 511 * CLOCK_MS, TRANSFER_UNREADABLE},
+};
+
+/* Up to half a second of looks costs the other clients nothing; then whoever knows must tell. */
+static void test_disk(void **state)
+{
+    static const off_t sizes[] = {1, SMALL, 3 * MIB};
+    const struct disk *c = *state;
+
+    for (size_t i = 0; i < LENGTH(sizes); i++) {
+        struct world w;
+        begin(&w, SOCKET_TCP, sizes[i]);
+        kernel.file.on_disk = true;
+        kernel.file.seek = c->seek;
+        well_behaved(&w);
+        int64_t since = kernel.now;
+        step(&w, POLLOUT);
+        while (w.s->sends == 0)
+            round_trip(&w);
+        assert_true(kernel.now - since == c->told);
+        go_on(&w);
+        assert_int_equal(w.t.event, c->end);
+        if (c->end == TRANSFER_DRAINED) {
+            check_whole(&w);
+            assert_int_equal(kernel_calls(w.s, 'N'), c->seek > 0 || sizes[i] > MIB); /* held */
+            continue;
+        }
+        check_reset(&w);
+        assert_int_equal(status_of(&w), EX_IOERR);
+        assert_int_equal(w.t.error, EIO);
+    }
+}
+
+/* What is in memory costs one look a turn, and no advice. */
+static void test_warm_file_costs_one_look(void **state)
+{
+    struct world w;
+
+    (void)state;
+    begin(&w, SOCKET_TCP, 20 * MIB);
+    for (int i = 1; i <= 20; i++) {
+        step(&w, POLLOUT);
+        assert_int_equal(kernel.file.looks, i);
+    }
+    assert_int_equal(kernel.file.advices, 0);
+}
+
+/* A disk as fast as the client: what lies ahead is always on its way, and it never waits again. */
+static void test_reads_ahead(void **state)
+{
+    struct world w;
+    int cold = 0;
+
+    (void)state;
+    begin(&w, SOCKET_TCP, 100 * MIB);
+    kernel.file.on_disk = true;
+    kernel.file.seek = 2 * CLOCK_MS;
+    well_behaved(&w);
+    w.s->room = 4 * MIB;
+    w.s->reads = MIB;
+    step(&w, POLLOUT);
+    while (!transfer_ended(&w.t)) {
+        cold += w.t.event == TRANSFER_COLD;
+        round_trip(&w);
+    }
+    check_whole(&w);
+    if (cold < 1 || cold > 4) /* at the beginning */
+        fail_msg("cold %d times", cold);
+}
+
+/* A stall is the client's. It cannot take what the disk has not brought. */
+static void test_slow_disk_is_no_stall(void **state)
+{
+    static const struct {
+        bool reads; /* the client */
+        enum transfer_event end;
+    } cases[] = {{true, TRANSFER_DRAINED}, {false, TRANSFER_STALLED}};
+    static const enum socket_kind kinds[] = {SOCKET_TCP, SOCKET_MPTCP, SOCKET_UNIX};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * LENGTH(kinds); i++) {
+        struct world w;
+        begin(&w, kinds[i / 2], 3 * MIB);
+        w.limits = (struct transfer_limits){8 * CLOCK_MS, 80 * CLOCK_MS};
+        transfer_start(
+            &w.t, &w.slot, kernel_fd(w.s), kinds[i / 2], &w.source, &w.limits, kernel.now);
+        kernel.file.on_disk = true;
+        kernel.file.cached = MIB; /* the first turn, and then nothing for many timeouts */
+        kernel.file.seek = 400 * CLOCK_MS;
+        if (cases[i % 2].reads)
+            well_behaved(&w);
+        drive(&w);
+        assert_int_equal(w.t.event, cases[i % 2].end);
+        if (cases[i % 2].end == TRANSFER_DRAINED)
+            check_whole(&w);
+        else
+            assert_int_equal(w.s->queued, MIB);
+    }
+}
+
+/* A file that grows, for a client that came before it did: its own end counts, not the newest. */
+static void test_end_of_the_slot(void **state)
+{
+    static const struct {
+        off_t shrunk_to;
+        enum transfer_event end;
+    } cases[] = {{4 * MIB, TRANSFER_DRAINED}, {3 * MIB, TRANSFER_DRAINED},
+        {3 * MIB - 1, TRANSFER_SHORT}, {2 * MIB, TRANSFER_SHORT}};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct world w;
+        begin(&w, SOCKET_TCP, 3 * MIB);
+        w.source.allow_changes = true;
+        w.s->allow_changes = true;
+        w.s->room = 64 * KIB;
+        step(&w, POLLOUT);
+        kernel_do(EVENT_TRUNCATE, w.s, 5 * MIB);
+        w.source.size = w.source.end = 5 * MIB; /* as source_refresh() has it for the next one */
+        kernel_do(EVENT_TRUNCATE, w.s, cases[i].shrunk_to);
+        well_behaved(&w);
+        w.s->room = INT64_MAX;
+        go_on(&w);
+        assert_int_equal(w.t.event, cases[i].end);
+        if (cases[i].end == TRANSFER_DRAINED)
+            check_whole(&w);
+        else
+            check_reset(&w);
+        assert_int_equal(w.slot.end, 3 * MIB);
+    }
+}
+
+static void test_slot_knows_its_opening(void **state)
+{
+    struct transfer_slot slot = {.state = TRANSFER_DONE};
+    const struct source source = {.start = 10, .end = 30, .generation = 0xfffffffe};
+
+    (void)state;
+    transfer_slot_init(&slot, &source, 77);
+    assert_int_equal(slot.generation, 0xfffffffe);
+    assert_true(slot.offset == 10 && slot.start == 10 && slot.end == 30 && slot.started == 77);
+    assert_int_equal(slot.state, TRANSFER_SENDING);
 }
 
 /* The drain timeout is counted from the end, not from the last byte. */
@@ -1670,6 +1974,8 @@ static void one_of_the_storm(struct world *w)
     begin(w, (enum socket_kind)roll(4), (off_t)roll(roll(4) ? 5000 : 3 * MIB));
     w->s->chance = by_chance;
     w->s->room = 1 + (off_t)roll(200000);
+    kernel.file.on_disk = roll(3) == 0;
+    kernel.file.seek = (int64_t)roll(100 * CLOCK_MS);
     step(w, POLLOUT);
     for (int i = 0; !transfer_ended(&w->t); i++) {
         befall(w);
@@ -1842,6 +2148,136 @@ static void test_storm(void **state)
     assert_true(ends[TRANSFER_UNREADABLE] > 10);
 }
 
+/* ---- many, in their queues ---- */
+
+#define MANY 40
+
+struct one {
+    struct transfer t;
+    struct transfer_slot slot;
+    struct kernel_socket *s;
+};
+
+struct many {
+    struct source source;
+    struct transfer_limits limits;
+    struct one ones[MANY];
+    int64_t last[TRANSFER_QUEUES]; /* the wake time at the end of each queue */
+    unsigned long joined[TRANSFER_QUEUES];
+};
+
+static void step_one(struct many *m, struct one *o, short revents)
+{
+    uint8_t queue = o->t.queue;
+    int64_t wake = o->t.wake;
+    int64_t now = kernel.now; /* which sendfile(2) moves where it waits for the disk */
+
+    kernel_turn(o->s);
+    transfer_step(&o->t, revents, now);
+    if (transfer_ended(&o->t) || o->t.wake == CLOCK_NEVER)
+        return;
+    assert_true(o->t.queue < TRANSFER_QUEUES);
+    if (o->t.wake <= now)
+        fail_msg("it is to wake at once, for ever");
+    if (o->t.queue == queue && o->t.wake == wake)
+        return; /* it keeps its place */
+    if (o->t.wake < m->last[o->t.queue])
+        fail_msg("queue %d: %jd ns earlier than the one before it", o->t.queue,
+            (intmax_t)(m->last[o->t.queue] - o->t.wake));
+    m->last[o->t.queue] = o->t.wake;
+    m->joined[o->t.queue]++;
+}
+
+static void start_one(struct many *m, struct one *o)
+{
+    enum socket_kind kind = (enum socket_kind)roll(4);
+
+    transfer_slot_init(&o->slot, &m->source, kernel.now);
+    if (roll(3) == 0)
+        o->slot.end = (off_t)roll(5000); /* a part of it, which fits at once */
+    o->s = kernel_connect(kind, &o->slot);
+    o->s->room = 1 + (off_t)roll(roll(2) ? 200000 : 3 * MIB);
+    o->s->ends_at_end = roll(2);
+    o->s->chance = roll(2) ? by_chance : NULL;
+    transfer_start(&o->t, &o->slot, kernel_fd(o->s), kind, &m->source, &m->limits, kernel.now);
+    step_one(m, o, POLLOUT);
+}
+
+static void befall_one(struct one *o)
+{
+    static const enum kernel_event_kind kinds[] = {EVENT_ACK, EVENT_ACK, EVENT_INPUT, EVENT_ENDS};
+    bool tcp = o->s->kind <= SOCKET_MPTCP;
+    enum kernel_event_kind kind = kinds[roll(LENGTH(kinds))];
+
+    if (kind == EVENT_ENDS && roll(20))
+        return;
+    if (roll(200) == 0)
+        kind = tcp ? EVENT_RESETS : EVENT_INPUT;
+    kernel_do(kind, o->s, (off_t)roll(roll(4) ? 50000 : 2 * MIB));
+}
+
+/* Time goes on: mostly a little, at times for long, and not seldom not at all. */
+static void let_time_pass(void)
+{
+    static const int64_t spans[] = {
+        1, CLOCK_MS / 3, 20 * CLOCK_MS, CLOCK_SECOND, 20 * CLOCK_SECOND};
+
+    if (roll(3))
+        kernel.now += (int64_t)roll((uint64_t)spans[roll(roll(20) ? 3 : LENGTH(spans))]);
+}
+
+static void one_crowd(struct many *m)
+{
+    static const int64_t timeouts[] = {
+        0, 8 * CLOCK_MS, 100 * CLOCK_MS + 7, 10 * CLOCK_SECOND, 60 * CLOCK_SECOND, INT64_MAX};
+
+    memset(m->last, 0, sizeof(m->last));
+    kernel_reset(&m->source, 5 * MIB);
+    m->limits.stall_timeout = timeouts[roll(LENGTH(timeouts))];
+    m->limits.drain_timeout = timeouts[roll(LENGTH(timeouts))];
+    kernel.file.on_disk = roll(2);
+    for (size_t i = 0; i < MANY; i++)
+        start_one(m, &m->ones[i]);
+    for (int i = 0; i < 3000; i++) {
+        struct one *o = &m->ones[roll(MANY)];
+        if (transfer_ended(&o->t)) {
+            if (kernel.n_sockets < KERNEL_SOCKETS)
+                start_one(m, o);
+            continue;
+        }
+        if (roll(50) == 0) { /* other files have pushed this one out of memory */
+            kernel.file.cached = 0;
+            kernel.file.n_reads = 0;
+            kernel.file.seek = (int64_t)roll(700 * CLOCK_MS);
+        }
+        befall_one(o);
+        let_time_pass();
+        short revents = o->t.wants ? kernel_revents(o->s, o->t.wants) : 0;
+        if (revents || kernel.now >= o->t.wake || roll(10) == 0)
+            step_one(m, o, revents);
+    }
+}
+
+/*
+ * Whoever drives many keeps a list for each queue, and looks only at its head: one that were to
+ * wake earlier than the one before it would be looked at too late.
+ */
+static void test_queues_keep_their_order(void **state)
+{
+    static struct many m;
+    const char *seed = getenv("SEED");
+
+    (void)state;
+    dice = seed ? strtoull(seed, NULL, 0) | 1 : UINT64_C(0x853c49e6748fea9b);
+    print_message("# SEED=0x%" PRIx64 "\n", dice);
+    memset(&m, 0, sizeof(m));
+    for (int i = 0; i < 300; i++)
+        one_crowd(&m);
+    for (int i = 0; i < TRANSFER_QUEUES; i++)
+        if (m.joined[i] < 300)
+            fail_msg("queue %d was joined only %lu times", i, m.joined[i]);
+}
+
 static const struct {
     CMUnitTestFunction run;
     const char *name;
@@ -1875,6 +2311,13 @@ static const struct {
     {test_slow_tail, "time: a tail slower than the drain timeout"},
     {test_no_timeouts, "time: no timeouts"},
     {test_recheck_doubles, "time: the recheck doubles"},
+    {test_event_does_not_put_off, "time: an event before the time does not put it off"},
+    {test_new_state_waits_anew, "time: the next state has waits of its own"},
+    {test_warm_file_costs_one_look, "disk: a file in memory costs one look a turn"},
+    {test_reads_ahead, "disk: what lies ahead is on its way"},
+    {test_slow_disk_is_no_stall, "disk: a slow one is not the client's stall"},
+    {test_end_of_the_slot, "promise: the slot's own end, of a file that grows"},
+    {test_slot_knows_its_opening, "promise: the slot knows its opening"},
     {test_drain_timeout_begins_with_the_end, "time: the drain timeout begins with the end"},
     {test_client_that_never_ends, "time: a client that never ends"},
     {test_restart_anywhere, "restart: anywhere"},
@@ -1891,6 +2334,7 @@ static const struct {
     {test_break, "break: whatever the state"},
     {test_acknowledged_never_more_than_promised, "acknowledged: never more than promised"},
     {test_storm, "storm: 20000 transfers"},
+    {test_queues_keep_their_order, "queues: each in the order of its times"},
 };
 
 int main(void)
@@ -1907,6 +2351,11 @@ int main(void)
     for (size_t i = 0; i < LENGTH(unix_closes); i++)
         suite_add(
             &suite, test_unix_close, &unix_closes[i], "unix: closes, %s", unix_closes[i].name);
+    for (size_t i = 0; i < LENGTH(alignments); i++)
+        suite_add(&suite, test_recheck_meets_the_look, &alignments[i],
+            "time: rechecks meet the look, %s", alignments[i].name);
+    for (size_t i = 0; i < LENGTH(disks); i++)
+        suite_add(&suite, test_disk, &disks[i], "disk: brings it %s", disks[i].name);
     for (size_t i = 0; i < LENGTH(tests); i++)
         suite_add(&suite, tests[i].run, NULL, "%s", tests[i].name);
     return suite_run(&suite, "transfer");

@@ -1,0 +1,1369 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * What went wrong in others: a loop that spun because descriptors had run out while somebody waited
+ * to be accepted; an event that spoke of the client before, whose number a new one had got; one
+ * that stalled and was found only when all others had gone; a service that went to sleep with a
+ * client in its hands, or never; a limit that was not lowered again. Clock, clients, accept4(2) and
+ * epoll(7) are scripted, the signals and the files are real.
+ */
+
+#include "handover.h"
+#include "kernel.h"
+#include "options.h"
+#include "resident.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#define KIB    1024
+#define MIB    ((off_t)1 << 20)
+#define MS     CLOCK_MS
+#define SECOND CLOCK_SECOND
+#define START  (1000 * SECOND) /* of the scripted clock */
+#define AT(ms) (START + (ms)*MS)
+
+static char directory[] = "/tmp/decant-test-resident.XXXXXX";
+
+/* ---- what is written down ---- */
+
+static struct {
+    struct {
+        int level;
+        char text[1024];
+    } lines[600];
+    size_t n_lines;
+    struct {
+        int64_t at;
+        char text[512];
+    } messages[2000];
+    size_t n_messages;
+    int send_error; /* of a manager that is busy, or gone */
+    struct rlimit limit;
+    struct rlimit limit_set;
+    int getrlimit_error;
+    int setrlimit_error;
+    int mmap_error;
+    int64_t start; /* ns that it takes */
+    int64_t log;   /* ns that a line takes */
+} world;
+
+void __wrap_openlog(const char *name, int options, int facility);
+void __wrap_openlog(const char *name, int options, int facility)
+{
+    (void)name;
+    (void)options;
+    (void)facility;
+}
+
+void __wrap_syslog(int level, const char *format, ...);
+void __wrap_syslog(int level, const char *format, ...)
+{
+    va_list arguments;
+
+    assert_true(world.n_lines < LENGTH(world.lines));
+    world.lines[world.n_lines].level = level;
+    va_start(arguments, format);
+    (void)vsnprintf(
+        world.lines[world.n_lines].text, sizeof(world.lines[0].text), format, arguments);
+    va_end(arguments);
+    world.n_lines++;
+    kernel.now += world.log;
+}
+
+ssize_t __real_send(int fd, const void *buffer, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void *buffer, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void *buffer, size_t size, int flags)
+{
+    if (fd != KERNEL_NOTIFY)
+        return __real_send(fd, buffer, size, flags);
+    assert_true(flags & MSG_DONTWAIT);
+    assert_true(flags & MSG_NOSIGNAL);
+    assert_true(size > 0 && size < sizeof(world.messages[0].text));
+    if (world.send_error) {
+        errno = world.send_error;
+        return -1;
+    }
+    assert_true(world.n_messages < LENGTH(world.messages));
+    world.messages[world.n_messages].at = kernel.now;
+    if (((const char *)buffer)[size - 1] == '\n') /* which the manager does not need */
+        size--;
+    (void)snprintf(world.messages[world.n_messages].text, sizeof(world.messages[0].text), "%.*s",
+        (int)size, (const char *)buffer);
+    world.n_messages++;
+    return (ssize_t)size;
+}
+
+static int give(int error)
+{
+    errno = error;
+    return error ? -1 : 0;
+}
+
+int __wrap_getrlimit64(int resource, struct rlimit *ret);
+int __wrap_getrlimit64(int resource, struct rlimit *ret)
+{
+    assert_int_equal(resource, RLIMIT_NOFILE);
+    *ret = world.limit;
+    return give(world.getrlimit_error);
+}
+
+int __wrap_setrlimit64(int resource, const struct rlimit *limit);
+int __wrap_setrlimit64(int resource, const struct rlimit *limit)
+{
+    assert_int_equal(resource, RLIMIT_NOFILE);
+    assert_true(limit->rlim_cur <= limit->rlim_max);      /* EINVAL */
+    assert_true(limit->rlim_max == world.limit.rlim_max); /* lowered for ever, raised by nobody */
+    if (!world.setrlimit_error)
+        world.limit_set = *limit;
+    return give(world.setrlimit_error);
+}
+
+void *__real_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    kernel.now += world.start;
+    if (world.mmap_error) {
+        errno = world.mmap_error;
+        return MAP_FAILED;
+    }
+    return __real_mmap64(at, size, protection, flags, fd, offset);
+}
+
+/* ---- what an admin does ---- */
+
+enum deed {
+    PUBLISH, /* a new file of NEW_SIZE bytes by rename(2) */
+    REMOVE,
+    RESTORE,   /* it is back, as large as at first */
+    OVERWRITE, /* in place */
+    EMPTY,
+    GROW,     /* by a byte */
+    BUSY,     /* the manager takes no message ... */
+    READY,    /* ... and does again */
+    GONE,     /* ... or is no longer there */
+    NO_WATCH, /* the next client cannot be watched */
+    NO_DISK,  /* the file is no longer in memory */
+};
+
+#define NEW_SIZE 777
+
+static off_t first_size;
+
+static void make_file(const char *path, off_t size, time_t mtime)
+{
+    const struct timespec times[2] = {{mtime, 1}, {mtime, 1}};
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, size), 0);
+    assert_int_equal(futimens(fd, times), 0);
+    assert_int_equal(close(fd), 0);
+}
+
+static void touch(time_t mtime)
+{
+    const struct timespec times[2] = {{mtime, 1}, {mtime, 1}};
+
+    assert_int_equal(utimensat(AT_FDCWD, "file", times, 0), 0);
+}
+
+static void do_deed(off_t deed, struct kernel_socket *s)
+{
+    struct stat status;
+
+    (void)s;
+    switch ((enum deed)deed) {
+    case PUBLISH:
+        make_file("new", NEW_SIZE, 1000000000);
+        assert_int_equal(rename("new", "file"), 0);
+        break;
+    case REMOVE:
+        assert_int_equal(unlink("file"), 0);
+        break;
+    case RESTORE:
+        make_file("file", first_size, 1000000000);
+        break;
+    case OVERWRITE:
+        touch(1000000001);
+        break;
+    case EMPTY:
+        assert_int_equal(truncate("file", 0), 0);
+        break;
+    case GROW:
+        assert_int_equal(stat("file", &status), 0);
+        assert_int_equal(truncate("file", status.st_size + 1), 0);
+        break;
+    case BUSY:
+        world.send_error = EAGAIN;
+        break;
+    case READY:
+        world.send_error = 0;
+        break;
+    case GONE:
+        world.send_error = ECONNREFUSED;
+        break;
+    case NO_WATCH:
+        kernel.epoll_ctl_fails = 1;
+        kernel.epoll_ctl_error = ENOSPC;
+        break;
+    case NO_DISK:
+        kernel.file.on_disk = true;
+        kernel.file.cached = 0;
+        break;
+    }
+}
+
+/* ---- scenes ---- */
+
+/* So many clients of one sort. */
+struct guest {
+    int n;
+    int64_t at;    /* ms; when the first one comes */
+    int64_t every; /* ms; between them */
+    int listener;
+    uint32_t source; /* its address, or its user; 0: 127.0.0.1 */
+    off_t room;      /* bytes that it lets be unacknowledged; 0: any */
+    off_t reads;     /* bytes a millisecond */
+    bool stays;      /* does not answer the end */
+    enum kernel_view view;
+    off_t gets;     /* bytes; 0: the whole file as it was at first */
+    int64_t lasts;  /* ms from its arrival, to 8 ms exactly; 0: any time */
+    int64_t begins; /* ms; accepted then, or a rest later; 0: as it comes */
+    int64_t by;     /* ms; accepted then at the latest; 0: as above */
+};
+
+struct scene {
+    const char *name;
+    off_t size;
+    struct guest guests[6];
+    struct kernel_event events[12];
+    enum socket_kind kinds[KERNEL_LISTENERS];
+    int listeners;         /* 0: one, TCP */
+    int64_t idle_exit;     /* 0: a second; -1: never */
+    int64_t stop_timeout;  /* 0: 20 seconds; -1: none */
+    int64_t stall_timeout; /* 0: a minute; -1: never */
+    int64_t drain_timeout; /* 0: ten seconds; -1: never */
+    int64_t most;
+    int64_t per_source;
+    int64_t rate;
+    int64_t seek; /* ns, of the disk */
+    const int *losses;
+    bool allow_changes;
+    int status;
+    int64_t ends;          /* ms; when it is over, exactly; 0: any time */
+    int result;            /* of resident_run() */
+    unsigned long accepts; /* at most so many calls of accept4(2); 0: any number */
+    const char *says[5];   /* lines, in order, among others */
+    const char *not_says;
+};
+
+#define GOOD(...)                                                                                  \
+    {                                                                                              \
+        .n = 1, .reads = 64 * KIB, .view = VIEW_END, __VA_ARGS__                                   \
+    }
+#define STUCK(...)                                                                                 \
+    {                                                                                              \
+        .n = 1, .room = 1000, .view = VIEW_RESET, __VA_ARGS__                                      \
+    }
+#define SLOW(...)                                                                                  \
+    {                                                                                              \
+        .n = 1, .room = 1000, .reads = 1000, .view = VIEW_END, __VA_ARGS__                         \
+    }
+#define WAITS(...)                                                                                 \
+    {                                                                                              \
+        .n = 1, .view = VIEW_OPEN, __VA_ARGS__                                                     \
+    }
+
+/* A later value takes the place of the usual one, and what a scene does not say is 0. */
+#pragma GCC diagnostic ignored "-Woverride-init"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
+static const int losses[] = {ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET,
+    EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, 0};
+
+static const struct scene scenes[] = {
+    {"one client", 1000, {GOOD(.at = 100)}, .ends = 1101,
+        .says = {"complete: file to 127.0.0.1:1: "
+                 "1000 of 1000 bytes sent"}},
+    {"one client, an empty file", 0, {GOOD(.at = 100)}},
+    {"one client, a large file", 20 * MIB, {GOOD(.at = 100)}},
+    {"one that was there first", 1000, {GOOD(.at = 0)}, .ends = 1001},
+    {"fifty, one after the other", 1000, {GOOD(.n = 50, .every = 10)}},
+    {"fifty at once", 3 * MIB, {GOOD(.n = 50)}},
+    {"more than a batch at once", 1000, {GOOD(.n = 200)}, .accepts = 206},
+    {"a batch, exactly", 1000, {GOOD(.n = 64)}, .accepts = 65},
+    {"more than one epoll_wait tells of", 100000, {SLOW(.n = 380)}},
+    {"a small file that is read slowly", 100000, {SLOW(.room = 2000, .reads = 10)},
+        .stall_timeout = SECOND, .drain_timeout = SECOND},
+    {"fast and slow ones", 2 * MIB, {GOOD(.n = 20, .every = 7), SLOW(.n = 20, .every = 11)}},
+    {"clients that half-close first", 3 * MIB, {GOOD(), GOOD(.at = 5)},
+        {{AT(0), EVENT_ENDS, 0, 0}, {AT(5), EVENT_ENDS, 0, 1}}},
+    {"clients that talk", 3 * MIB, {GOOD(), GOOD(.at = 5)},
+        {{AT(0), EVENT_INPUT, 300000, 0}, {AT(9), EVENT_INPUT, 300000, 1}}},
+    {"clients that stay for ever", 1000, {GOOD(.n = 3, .stays = true, .lasts = 10000)},
+        .ends = 11001},
+    {"three listeners", 100000,
+        {GOOD(.n = 5), GOOD(.n = 5, .listener = 1), GOOD(.n = 5, .listener = 2, .room = 50000)},
+        .kinds = {SOCKET_TCP, SOCKET_MPTCP, SOCKET_UNIX}, .listeners = 3},
+    {"a vsock listener", 100000, {GOOD(.n = 5, .source = 3, .room = 50000)},
+        .kinds = {SOCKET_VSOCK}, .listeners = 1, .says = {"complete: file to vsock:3:0"}},
+    {"a UNIX client is named", 1000, {GOOD(.source = 1234)}, .kinds = {SOCKET_UNIX}, .listeners = 1,
+        .says = {"complete: file to unix:pid=4711:uid=1234"}},
+
+    /* how long it stays */
+    {"idle from the start", 1000, {{0}}, .idle_exit = 5 * SECOND, .ends = 5000},
+    {"idle from the start, no whole ms", 1000, {{0}}, .idle_exit = 1234567890, .ends = 1235},
+    {"idle after the last", 1000, {GOOD(.at = 100), GOOD(.at = 3000), GOOD(.at = 7999)},
+        .idle_exit = 5 * SECOND, .ends = 13000},
+    {"one comes just before", 1000, {GOOD(.at = 999)}, .ends = 2000},
+    {"one comes just then", 1000, {GOOD(.at = 1000)}, .ends = 2001},
+    {"not idle while one is served", 100000, {SLOW(.room = 100, .reads = 100)},
+        .stall_timeout = 10 * SECOND, .ends = 2001},
+    {"not idle while one is refused", 1000,
+        {STUCK(.room = 10, .lasts = 8000), {.n = 1, .at = 7900, .view = VIEW_RESET}}, .most = 1,
+        .idle_exit = SECOND, .stall_timeout = 8 * SECOND, .status = 75, .ends = 9000},
+    {"never idle, and SIGTERM in the end", 1000, {GOOD()},
+        {{AT(3600000), EVENT_SIGNAL, SIGTERM, 0}}, .idle_exit = -1, .ends = 3600000},
+    {"idle for as long as can be said", 1000, {GOOD()}, {{AT(3600000), EVENT_SIGNAL, SIGTERM, 0}},
+        .idle_exit = INT64_MAX, .ends = 3600000},
+    {"a client that comes and goes", 1000, {{.n = 1, .at = 500, .view = VIEW_OWN_RESET}},
+        {{AT(500), EVENT_RESETS, 0, 0}}, .ends = 1000, .accepts = 2},
+
+    /* signals */
+    {"SIGTERM, nobody there", 1000, {{0}}, {{AT(300), EVENT_SIGNAL, SIGTERM, 0}}, .ends = 300},
+    {"SIGTERM: what runs may end", 1000000, {SLOW()}, {{AT(300), EVENT_SIGNAL, SIGTERM, 0}},
+        .says = {"complete: "}},
+    {"SIGTERM: but not for ever", 3 * MIB, {STUCK(.n = 3)}, {{AT(300), EVENT_SIGNAL, SIGTERM, 0}},
+        .stop_timeout = 7 * SECOND, .status = 75, .ends = 7300,
+        .says = {"stopped: ", "stopped: ", "stopped: "}},
+    {"SIGTERM: no time at all", 3 * MIB, {STUCK(.n = 2)}, {{AT(300), EVENT_SIGNAL, SIGTERM, 0}},
+        .stop_timeout = -1, .status = 75, .ends = 300},
+    {"SIGTERM: as much time as can be said", 1000000, {SLOW()},
+        {{AT(300), EVENT_SIGNAL, SIGTERM, 0}}, .stop_timeout = INT64_MAX, .says = {"complete: "}},
+    {"SIGTERM: those who come then wait for the next", 1000000, {SLOW(), WAITS(.n = 3, .at = 500)},
+        {{AT(300), EVENT_SIGNAL, SIGTERM, 0}}, .accepts = 2},
+    {"SIGTERM twice", 3 * MIB, {STUCK()},
+        {{AT(300), EVENT_SIGNAL, SIGTERM, 0}, {AT(5000), EVENT_SIGNAL, SIGTERM, 0}}, .status = 75,
+        .ends = 20300},
+    {"SIGTERM: one that has everything is complete", 1000, {GOOD(.stays = true)},
+        {{AT(300), EVENT_SIGNAL, SIGTERM, 0}}, .stop_timeout = SECOND, .ends = 1300},
+    {"SIGINT", 3 * MIB, {STUCK(.n = 2)}, {{AT(300), EVENT_SIGNAL, SIGINT, 0}}, .status = 75,
+        .ends = 300},
+    {"SIGTERM, then SIGINT", 3 * MIB, {STUCK()},
+        {{AT(300), EVENT_SIGNAL, SIGTERM, 0}, {AT(400), EVENT_SIGNAL, SIGINT, 0}}, .status = 75,
+        .ends = 400},
+    {"SIGHUP", 1000000, {SLOW(), GOOD(.at = 900)},
+        {{AT(300), EVENT_SIGNAL, SIGHUP, 0}, {AT(400), EVENT_SIGNAL, SIGHUP, 0}}},
+    {"SIGHUP and SIGTERM at once", 3 * MIB, {STUCK()},
+        {{AT(300), EVENT_SIGNAL, SIGHUP, 0}, {AT(300), EVENT_SIGNAL, SIGTERM, 0}}, .status = 75,
+        .ends = 20300},
+    {"SIGTERM while accepting rests", 1000000, {SLOW(), WAITS(.at = 200)},
+        {{AT(100), EVENT_ACCEPT, EMFILE, 0}, {AT(250), EVENT_SIGNAL, SIGTERM, 0}}},
+
+    /* limits */
+    {"too many", 1000000,
+        {SLOW(.n = 2), {.n = 3, .at = 100, .view = VIEW_RESET, .lasts = 0}, GOOD(.at = 2000)},
+        .most = 2, .status = 75,
+        .says = {"refused: 1 client reset: 2 at a time is the limit (--max-connections)",
+            "refused: 2 clients reset: 2 at a time"}},
+    {"too many: room again after each end", 1000000,
+        {SLOW(.at = 0), SLOW(.at = 500), {.n = 1, .at = 900, .view = VIEW_RESET}, SLOW(.at = 1100),
+            {.n = 1, .at = 1200, .view = VIEW_RESET}, SLOW(.at = 1600)},
+        .most = 2, .status = 75},
+    {"too many in one batch", 1000000, {SLOW(.n = 5), {.n = 95, .view = VIEW_RESET}}, .most = 5,
+        .status = 75},
+    {"one at a time, and small: all in one batch", 1000,
+        {{.n = 1, .view = VIEW_END, .reads = 1000}, {.n = 1, .view = VIEW_RESET}}, .most = 1,
+        .status = 75},
+    {"too many of one source", 1000000,
+        {SLOW(.n = 2, .source = 1), {.n = 1, .at = 100, .source = 1, .view = VIEW_RESET},
+            SLOW(.at = 200, .source = 2), {.n = 1, .at = 300, .source = 1, .view = VIEW_RESET},
+            GOOD(.at = 2000, .source = 1)},
+        .per_source = 2, .status = 75,
+        .says = {"refused: 1 client reset: the last was 0.0.0.1:3, whose address has 2 already "
+                 "(--max-connections-per-source)"}},
+    {"too many of one user", 1000000,
+        {SLOW(.n = 2, .source = 1000),
+            {.n = 1, .at = 100, .source = 1000, .view = VIEW_END, .gets = -1},
+            SLOW(.at = 200, .source = 1001)},
+        .kinds = {SOCKET_UNIX}, .listeners = 1, .per_source = 2, .status = 75,
+        .says = {"refused: 1 client reset: the last was unix:pid=4711:uid=1000"}},
+    {"both limits", 1000000,
+        {SLOW(.n = 2, .source = 1), SLOW(.at = 1, .source = 2),
+            {.n = 1, .at = 100, .source = 3, .view = VIEW_RESET}, GOOD(.at = 2000, .source = 3)},
+        .most = 3, .per_source = 2, .status = 75},
+    {"one of each source, 300 of them in turn", 1000, {GOOD(.n = 300, .every = 20)},
+        .per_source = 1},
+    {"those refused are told once a second", 1000000,
+        {STUCK(), {.n = 100, .at = 100, .every = 50, .view = VIEW_RESET}}, .most = 1,
+        .stall_timeout = 8 * SECOND, .status = 75,
+        .says = {"refused: 1 client reset", "refused: 20 clients reset",
+            "refused: 20 clients reset", "refused: 20 clients reset", "refused: 20 clients reset"}},
+    {"those refused are told in the end", 1000000,
+        {STUCK(), {.n = 3, .at = 100, .every = 10, .view = VIEW_RESET}},
+        {{AT(200), EVENT_SIGNAL, SIGINT, 0}}, .most = 1, .status = 75, .ends = 200,
+        .says = {"refused: 1 client reset", "refused: 2 clients reset"}},
+
+    /* accept4(2) fails */
+    {"EMFILE, and descriptors again", 1000, {GOOD(.at = 100, .begins = 5000)},
+        {{AT(50), EVENT_ACCEPT, EMFILE, 0}, {AT(5000), EVENT_ACCEPT, 0, 0}},
+        .idle_exit = 10 * SECOND, .accepts = 60,
+        .says = {"accept4: Too many open files; 0 clients are served, and new ones have to wait",
+            "complete: "}},
+    {"ENFILE", 1000, {GOOD(.at = 100, .begins = 5000)},
+        {{AT(50), EVENT_ACCEPT, ENFILE, 0}, {AT(5000), EVENT_ACCEPT, 0, 0}},
+        .idle_exit = 10 * SECOND, .accepts = 60,
+        .says = {"accept4: Too many open files in system"}},
+    {"ENOBUFS", 1000, {GOOD(.at = 100, .begins = 5000)},
+        {{AT(50), EVENT_ACCEPT, ENOBUFS, 0}, {AT(5000), EVENT_ACCEPT, 0, 0}},
+        .idle_exit = 10 * SECOND, .accepts = 60},
+    {"ENOMEM", 1000, {GOOD(.at = 100, .begins = 5000)},
+        {{AT(50), EVENT_ACCEPT, ENOMEM, 0}, {AT(5000), EVENT_ACCEPT, 0, 0}},
+        .idle_exit = 10 * SECOND, .accepts = 60},
+    {"EPERM, of a security module or of seccomp", 1000, {GOOD(.at = 100, .begins = 5000)},
+        {{AT(50), EVENT_ACCEPT, EPERM, 0}, {AT(5000), EVENT_ACCEPT, 0, 0}},
+        .idle_exit = 10 * SECOND, .accepts = 60},
+    {"EMFILE: told once a minute", 1000, {GOOD(.at = 100, .begins = 130000)},
+        {{AT(50), EVENT_ACCEPT, EMFILE, 0}, {AT(130000), EVENT_ACCEPT, 0, 0}},
+        .idle_exit = 300 * SECOND, .accepts = 1400,
+        .says = {"accept4: ", "accept4: ", "accept4: ", "complete: "}},
+    {"EMFILE: idle, and those who wait stay for the next", 1000, {WAITS(.n = 3, .at = 500)},
+        {{AT(50), EVENT_ACCEPT, EMFILE, 0}}, .ends = 1000},
+    {"EMFILE: the others go on", 1000000, {SLOW(.n = 3), GOOD(.at = 100, .begins = 400)},
+        {{AT(50), EVENT_ACCEPT, EMFILE, 0}, {AT(400), EVENT_ACCEPT, 0, 0}}},
+    {"EMFILE: one that ends makes room", 1000000,
+        {SLOW(), STUCK(.at = 1, .view = VIEW_OWN_RESET), GOOD(.at = 100, .by = 334)},
+        {{AT(50), EVENT_ACCEPT, EMFILE, 0}, {AT(333), EVENT_ACCEPT, 0, 0},
+            {AT(333), EVENT_RESETS, 0, 1}},
+        .status = 75},
+    {"EMFILE on one, the other was shut down before", 1000,
+        {GOOD(.at = 100, .begins = 2000, .listener = 1)},
+        {{AT(50), EVENT_SHUTS, 0, 0}, {AT(60), EVENT_ACCEPT, EMFILE, 0},
+            {AT(2000), EVENT_ACCEPT, 0, 0}},
+        .listeners = 2, .idle_exit = 10 * SECOND, .status = 71},
+    {"EMFILE on one, and the other is shut down", 1000,
+        {GOOD(.at = 100, .begins = 2000, .listener = 1)},
+        {{AT(60), EVENT_ACCEPT, EMFILE, 0}, {AT(130), EVENT_SHUTS, 0, 0},
+            {AT(2000), EVENT_ACCEPT, 0, 0}},
+        .listeners = 2, .idle_exit = 10 * SECOND, .status = 71},
+    {"connections that are lost before they are accepted", 1000,
+        {{.n = 9, .view = VIEW_RESET}, GOOD(.n = 3)}, .losses = losses, .accepts = 15},
+    {"reset in the queue", 1000, {{.n = 2, .view = VIEW_OWN_RESET}, GOOD(.n = 3)},
+        {{AT(0), EVENT_RESETS, 0, 0}, {AT(0), EVENT_RESETS, 0, 1}}, .accepts = 7},
+    {"shut down", 1000, {GOOD()}, {{AT(300), EVENT_SHUTS, 0, 0}}, .status = 71, .ends = 300,
+        .idle_exit = -1,
+        .says = {"complete: ",
+            "accept4 on ADDRESS-0: Invalid argument; it is listened on no longer"}},
+    {"shut down: what runs may end", 1000000, {SLOW()}, {{AT(300), EVENT_SHUTS, 0, 0}},
+        .status = 71, .idle_exit = -1, .says = {"accept4 on ADDRESS-0", "complete: "}},
+    {"shut down, UNIX", 1000, {GOOD()}, {{AT(300), EVENT_SHUTS, 0, 0}}, .kinds = {SOCKET_UNIX},
+        .listeners = 1, .status = 71, .ends = 300, .idle_exit = -1,
+        .says = {"complete: ", "accept4 on ADDRESS-0: "}},
+    {"shut down, UNIX: who waits is served", 1000, {GOOD(), GOOD(.n = 3, .at = 300)},
+        {{AT(300), EVENT_SHUTS, 0, 0}}, .kinds = {SOCKET_UNIX}, .listeners = 1, .status = 71,
+        .idle_exit = -1},
+    {"shut down, one of two", 1000, {GOOD(), GOOD(.at = 500, .listener = 1)},
+        {{AT(300), EVENT_SHUTS, 0, 0}}, .listeners = 2, .status = 71,
+        .says = {"complete: ", "accept4 on ADDRESS-0", "complete: "}},
+    {"shut down, one of two, and SIGTERM", 1000, {GOOD(.listener = 1)},
+        {{AT(300), EVENT_SHUTS, 0, 0}, {AT(400), EVENT_SIGNAL, SIGTERM, 0}}, .listeners = 2,
+        .status = 71, .ends = 400, .idle_exit = -1},
+
+    /* epoll(7) fails */
+    {"epoll_wait: EINTR", 1000000, {SLOW()},
+        {{AT(1), EVENT_WAKE, EINTR, 0}, {AT(300), EVENT_WAKE, EINTR, 0}}},
+    {"epoll_wait: EBADF", 3 * MIB, {STUCK(.n = 3)}, {{AT(300), EVENT_WAKE, EBADF, 0}},
+        .result = -EBADF, .status = 71, .ends = 300,
+        .says = {"failed: file to 127.0.0.1:1", "failed: ", "failed: "}},
+    {"epoll_wait: EBADF, nobody there", 1000, {WAITS(.at = 400)}, {{AT(300), EVENT_WAKE, EBADF, 0}},
+        .result = -EBADF, .ends = 300},
+    {"epoll_ctl: no more watches", 3 * MIB, {STUCK(.at = 100), GOOD(.at = 200)},
+        {{AT(99), EVENT_TEST, NO_WATCH, 0}}, .status = 71,
+        .says = {"failed: file to 127.0.0.1:1", "complete: "}},
+
+    /* the file */
+    {"a new file between two clients", 100000, {GOOD(), GOOD(.at = 500, .gets = NEW_SIZE)},
+        {{AT(400), EVENT_TEST, PUBLISH, 0}}},
+    {"a new file while one is served", 1000000, {SLOW(), GOOD(.at = 500, .gets = NEW_SIZE)},
+        {{AT(400), EVENT_TEST, PUBLISH, 0}}},
+    {"new files again and again", 1000000,
+        {SLOW(), SLOW(.at = 150, .gets = NEW_SIZE), GOOD(.at = 500, .gets = NEW_SIZE)},
+        {{AT(100), EVENT_TEST, PUBLISH, 0}, {AT(200), EVENT_TEST, PUBLISH, 0},
+            {AT(400), EVENT_TEST, PUBLISH, 0}}},
+    {"missing for a new client", 1000000,
+        {SLOW(), {.n = 2, .at = 500, .view = VIEW_RESET}, GOOD(.at = 700)},
+        {{AT(400), EVENT_TEST, REMOVE, 0}, {AT(600), EVENT_TEST, RESTORE, 0}}, .status = 66,
+        .says = {"cannot open 'file'", "cannot open 'file'", "complete: ", "complete: "}},
+    {"missing for all", 1000, {{.n = 100, .at = 500, .view = VIEW_RESET}},
+        {{AT(400), EVENT_TEST, REMOVE, 0}}, .status = 66, .ends = 1500},
+    {"overwritten while one is served", 1000000, {SLOW(.view = VIEW_RESET), GOOD(.at = 500)},
+        {{AT(400), EVENT_TEST, OVERWRITE, 0}}, .status = 65,
+        .says = {"complete: ", "file changed: "}},
+    {"emptied while one is served", 1000000,
+        {SLOW(.view = VIEW_RESET), GOOD(.at = 500, .gets = -1)}, {{AT(400), EVENT_TEST, EMPTY, 0}},
+        .status = 65, .says = {"file shrank: "}},
+    {"a log: each has its own end", 1000000,
+        {SLOW(), GOOD(.at = 500, .gets = 1000001), GOOD(.at = 700, .gets = 1000002)},
+        {{AT(400), EVENT_TEST, GROW, 0}, {AT(600), EVENT_TEST, GROW, 0}}, .allow_changes = true},
+    {"a disk that seeks holds up nobody", 2 * MIB, {SLOW(.n = 3), GOOD(.at = 500)},
+        {{AT(400), EVENT_TEST, NO_DISK, 0}}, .seek = 30 * MS},
+    {"a broken disk", 2 * MIB, {GOOD(.at = 500, .view = VIEW_RESET)},
+        {{AT(400), EVENT_TEST, NO_DISK, 0}}, .seek = CLOCK_NEVER, .status = 74,
+        .says = {"file unreadable: "}},
+
+    /* clients that do not do their part */
+    {"stalled ones are cut on time, while others are served", 3 * MIB,
+        {STUCK(.n = 3, .every = 1000, .lasts = 60000), GOOD(.n = 100, .at = 50, .every = 1000),
+            STUCK(.at = 5000, .lasts = 60000)},
+        .status = 75, .says = {"client stalled: "}},
+    {"stalled in each phase", 2 * MIB,
+        {STUCK(.lasts = 60000), STUCK(.room = 2 * MIB, .lasts = 60000)}, .status = 75},
+    {"stalled at the end", 1000, {STUCK(.room = 2000, .lasts = 10000)}, .status = 75},
+    {"no timeouts", 3 * MIB, {STUCK(.view = VIEW_OWN_RESET), GOOD(.at = 1000)},
+        {{AT(7200000), EVENT_RESETS, 0, 0}}, .stall_timeout = -1, .drain_timeout = -1,
+        .status = 75},
+    {"one leaves, the others go on", 1000000, {SLOW(.n = 3), STUCK(.view = VIEW_OWN_RESET)},
+        {{AT(100), EVENT_RESETS, 0, 3}}, .status = 75, .says = {"client left: "}},
+    {"all leave at once", 3 * MIB, {STUCK(.n = 5, .view = VIEW_OWN_RESET)},
+        {{AT(100), EVENT_RESETS, 0, 0}, {AT(100), EVENT_RESETS, 0, 1},
+            {AT(100), EVENT_RESETS, 0, 2}, {AT(100), EVENT_RESETS, 0, 3},
+            {AT(100), EVENT_RESETS, 0, 4}},
+        .status = 75, .ends = 1100},
+    {"one leaves and another comes, at once", 1000000,
+        {SLOW(), STUCK(.view = VIEW_OWN_RESET), GOOD(.n = 3, .at = 100)},
+        {{AT(100), EVENT_RESETS, 0, 1}}, .status = 75},
+    {"the clock jumps an hour ahead", 1000000, {SLOW(.n = 3)},
+        {{AT(100), EVENT_JUMP, 3600 * SECOND, 0}}},
+    {"a rate", 1000, {GOOD(.n = 3)}, .rate = 1 << 20},
+};
+
+struct stage {
+    const struct scene *scene;
+    struct sources sources;
+    struct options options;
+    struct handover handover;
+    struct listener listeners[KERNEL_LISTENERS];
+    struct report report;
+    struct problem problem;
+    struct kernel_event events[KERNEL_SOCKETS + 40];
+    size_t n_events;
+    const struct guest *guests[KERNEL_SOCKETS]; /* of each socket */
+    int64_t arrivals[KERNEL_SOCKETS];
+};
+
+/* In the order of their times, and those of one time in that in which they were added. */
+static void add_event(struct stage *stage, struct kernel_event event)
+{
+    size_t i = stage->n_events++;
+
+    assert_true(stage->n_events < LENGTH(stage->events));
+    for (; i > 0 && stage->events[i - 1].at > event.at; i--)
+        stage->events[i] = stage->events[i - 1];
+    stage->events[i] = event;
+}
+
+static void add_guest(struct stage *stage, const struct guest *guest, int i)
+{
+    struct kernel_socket *s = kernel_expect(guest->listener);
+    int number = (int)(s - kernel.sockets);
+    int64_t at = AT(guest->at + i * guest->every);
+
+    s->room = guest->room ? guest->room : s->room;
+    s->reads = guest->reads;
+    s->ends_at_end = !guest->stays;
+    s->source = guest->source ? guest->source : s->source;
+    s->allow_changes = stage->options.allow_changes;
+    stage->guests[number] = guest;
+    stage->arrivals[number] = at;
+    add_event(stage, (struct kernel_event){at, EVENT_ARRIVES, 0, number});
+}
+
+static int64_t or_usual(int64_t value, int64_t usual)
+{
+    return value < 0 ? 0 : value == 0 ? usual : value;
+}
+
+static void build_listeners(struct stage *stage, const struct scene *scene)
+{
+    int n = scene->listeners ? scene->listeners : 1;
+
+    for (int i = 0; i < n; i++) {
+        struct listener *listener = &stage->listeners[i];
+        *listener = (struct listener){
+            .fd = kernel_listen(i, scene->kinds[i]), .kind = scene->kinds[i], .name = "NAME"};
+        kernel.listeners[i].losses = scene->losses;
+        (void)snprintf(listener->address, sizeof(listener->address), "ADDRESS-%d", i);
+    }
+    stage->handover = (struct handover){
+        .listeners = stage->listeners, .n_listeners = (size_t)n, .file_fd = -1, .notify.fd = -1};
+}
+
+/* The file is there, the listeners are armed, and the clients are on their way. */
+static void build(struct stage *stage, const struct scene *scene)
+{
+    struct source unused;
+
+    *stage = (struct stage){
+        .scene = scene,
+        .options =
+            {
+                .file = "file",
+                .length = OPTIONS_TO_THE_END,
+                .rate = scene->rate,
+                .idle_exit = or_usual(scene->idle_exit, SECOND),
+                .stop_timeout = or_usual(scene->stop_timeout, 20 * SECOND),
+                .stall_timeout = or_usual(scene->stall_timeout, 60 * SECOND),
+                .drain_timeout = or_usual(scene->drain_timeout, 10 * SECOND),
+                .most_connections = scene->most,
+                .most_per_source = scene->per_source,
+                .allow_changes = scene->allow_changes,
+            },
+    };
+    memset(&world, 0, sizeof(world));
+    world.limit = (struct rlimit){1 << 20, 1 << 20};
+    kernel_reset(&unused, scene->size);
+    kernel.clock = true;
+    kernel.hook = do_deed;
+    kernel.file.seek = scene->seek;
+    first_size = scene->size;
+    make_file("file", scene->size, 1000000000);
+    build_listeners(stage, scene);
+    /* What comes of an admin at the same time as a client comes before it. */
+    for (size_t i = 0; i < LENGTH(scene->events) && scene->events[i].kind; i++)
+        if (scene->events[i].kind == EVENT_TEST || scene->events[i].kind == EVENT_ACCEPT)
+            add_event(stage, scene->events[i]);
+    for (size_t i = 0; i < LENGTH(scene->guests); i++)
+        for (int j = 0; j < scene->guests[i].n; j++)
+            add_guest(stage, &scene->guests[i], j);
+    for (size_t i = 0; i < LENGTH(scene->events) && scene->events[i].kind; i++)
+        if (scene->events[i].kind != EVENT_TEST && scene->events[i].kind != EVENT_ACCEPT)
+            add_event(stage, scene->events[i]);
+    kernel.events = stage->events;
+    assert_true(kernel.now == START);
+    report_open(&stage->report, CHANNEL_SYSLOG, LOG_INFO);
+    if (sources_open(&stage->sources, &stage->options, &stage->handover, &stage->problem) < 0)
+        fail_msg("%s", stage->problem.text);
+}
+
+static int run(struct stage *stage)
+{
+    return resident_run(
+        &stage->handover, &stage->sources, &stage->options, &stage->report, &stage->problem);
+}
+
+/* A signal that came to nobody must not come to the next test. */
+static void forget_signals(void)
+{
+    static const struct timespec none = {0, 0};
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
+    while (sigtimedwait(&set, NULL, &none) >= 0)
+        continue;
+}
+
+static int count_descriptors(void)
+{
+    DIR *all = opendir("/proc/self/fd");
+    int n = 0;
+
+    while (readdir(all))
+        n++;
+    assert_int_equal(closedir(all), 0);
+    return n;
+}
+
+static void check_client(const struct stage *stage, int number)
+{
+    const struct kernel_socket *s = &kernel.sockets[number];
+    const struct guest *guest = stage->guests[number];
+    int64_t came = stage->arrivals[number];
+    int64_t took = s->closed - s->accepted;
+
+    if (s->view != guest->view)
+        fail_msg(
+            "client %d has come to know %d, not %d ('%s')", number, s->view, guest->view, s->calls);
+    assert_false(s->open);
+    if (guest->view == VIEW_OPEN) {
+        assert_int_equal(s->fd, -1);
+        return;
+    }
+    if (s->fd < 0)
+        return; /* lost before it was ours */
+    if (s->kind <= SOCKET_MPTCP)
+        assert_int_equal(s->calls[0], 'L'); /* before anything else */
+    if (s->view == VIEW_END && guest->gets >= 0 &&
+        s->acked != (guest->gets ? guest->gets : first_size))
+        fail_msg("client %d has %jd bytes", number, (intmax_t)s->acked);
+    int64_t latest = guest->by       ? AT(guest->by)
+                     : guest->begins ? AT(guest->begins) + 101 * MS
+                                     : came + MS;
+    if (s->accepted > latest)
+        fail_msg(
+            "client %d was accepted after %jd ms", number, (intmax_t)((s->accepted - came) / MS));
+    if (guest->lasts && (took < guest->lasts * MS || took > (guest->lasts + 8) * MS))
+        fail_msg("client %d was served for %jd us", number, (intmax_t)(took / 1000));
+    if (stage->options.rate)
+        assert_true(s->pace == (unsigned long)stage->options.rate);
+}
+
+static void check_lines(const struct scene *scene)
+{
+    size_t next = 0;
+
+    for (size_t i = 0; i < world.n_lines; i++) {
+        if (next < LENGTH(scene->says) && scene->says[next] &&
+            strncmp(world.lines[i].text, scene->says[next], strlen(scene->says[next])) == 0)
+            next++;
+        if (scene->not_says && strstr(world.lines[i].text, scene->not_says))
+            fail_msg("'%s'", world.lines[i].text);
+    }
+    if (next < LENGTH(scene->says) && scene->says[next])
+        fail_msg("nobody has said '%s'", scene->says[next]);
+}
+
+/* Nothing is left: no descriptor, no client without an answer, no opening of a file. */
+static void check_stage(struct stage *stage, int descriptors)
+{
+    for (int i = 0; i < kernel.n_sockets; i++)
+        check_client(stage, i);
+    for (size_t i = 0; i < LENGTH(kernel.fds); i++)
+        assert_null(kernel.fds[i]);
+    assert_false(kernel.epoll_open);
+    for (size_t i = 0; i < stage->handover.n_listeners; i++)
+        assert_true(kernel.listeners[i].open); /* the caller's to close */
+    for (size_t i = 0; i < stage->sources.n; i++)
+        if (stage->sources.served[i].current)
+            assert_int_equal(stage->sources.served[i].current->transfers, 0);
+    sources_close(&stage->sources);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+static void test_scene(void **state)
+{
+    static struct stage stage;
+    const struct scene *scene = *state;
+    unsigned long accepts = 0;
+    int descriptors = count_descriptors();
+
+    forget_signals();
+    build(&stage, scene);
+    int r = run(&stage);
+    if (r != scene->result)
+        fail_msg("%d: %s", r, stage.problem.text);
+    int64_t lasted = kernel.now - START;
+    check_stage(&stage, descriptors);
+    assert_int_equal(stage.report.status, scene->status);
+    check_lines(scene);
+    if (scene->ends && (lasted < scene->ends * MS || lasted >= (scene->ends + 1) * MS))
+        fail_msg("it was over after %jd us", (intmax_t)(lasted / 1000));
+    for (size_t i = 0; i < stage.handover.n_listeners; i++)
+        accepts += kernel.listeners[i].accepts;
+    if (scene->accepts && accepts > scene->accepts)
+        fail_msg("accept4 was called %lu times", accepts);
+}
+
+/* More than one call of epoll_wait(2) can tell of: those that it leaves out must have their turn.
+ */
+static void test_many_events(void **state)
+{
+    static const struct scene scene = {.size = 100000, .guests = {SLOW(.n = 380, .room = 50000)}};
+    static struct stage stage;
+    int descriptors = count_descriptors();
+
+    (void)state;
+    forget_signals();
+    build(&stage, &scene);
+    assert_int_equal(run(&stage), 0);
+    assert_int_equal(kernel.epoll_max, kernel.epoll_most);
+    check_stage(&stage, descriptors);
+}
+
+/* A start that took longer than --idle-exit: whoever waits is served, not left to the next start.
+ */
+static void test_slow_start(void **state)
+{
+    static const struct scene scene = {
+        .size = 1000, .guests = {GOOD(.n = 3, .begins = 5000)}, .idle_exit = SECOND};
+    static struct stage stage;
+    int descriptors = count_descriptors();
+
+    (void)state;
+    forget_signals();
+    build(&stage, &scene);
+    world.start = 5 * SECOND;
+    assert_int_equal(run(&stage), 0);
+    world.start = 0;
+    check_stage(&stage, descriptors);
+}
+
+/* The same of a log that blocks, while somebody comes. */
+static void test_slow_log(void **state)
+{
+    static const struct scene scene = {.size = 1000,
+        .guests = {GOOD(.at = 100), GOOD(.at = 2000, .by = 12000)},
+        .idle_exit = SECOND};
+    static struct stage stage;
+    int descriptors = count_descriptors();
+
+    (void)state;
+    forget_signals();
+    build(&stage, &scene);
+    world.log = 5 * SECOND;
+    assert_int_equal(run(&stage), 0);
+    check_stage(&stage, descriptors);
+}
+
+/* What is not inherited costs two calls for each client: only those that were there first pay. */
+static void test_arming(void **state)
+{
+    static const struct {
+        struct kernel_event event; /* something else that epoll_wait(2) may tell of first */
+        int first;                 /* of three, one after the other, the low water is set on */
+    } cases[] = {
+        {{0}, 1}, {{AT(0), EVENT_WAKE, EINTR, 0}, 1}, /* nobody has looked at the queue */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        static struct stage stage;
+        struct scene scene = {.size = 1000, .guests = {GOOD(.n = 3, .every = 100)}};
+        scene.events[0] = cases[i].event;
+        int descriptors = count_descriptors();
+        forget_signals();
+        build(&stage, &scene);
+        assert_int_equal(run(&stage), 0);
+        for (int j = 0; j < 3; j++) {
+            if (kernel_calls(&kernel.sockets[j], 'W') != (j < cases[i].first))
+                fail_msg("case %zu, client %d: '%s'", i, j, kernel.sockets[j].calls);
+            assert_int_equal(kernel.sockets[j].calls[0], 'L');
+        }
+        check_stage(&stage, descriptors);
+    }
+}
+
+/* Each listener its own file, where FILE is a directory. */
+static void test_directory(void **state)
+{
+    static const struct scene scene = {.size = 5000,
+        .guests = {GOOD(.n = 2, .gets = 100), GOOD(.n = 2, .listener = 1, .gets = 200),
+            {.n = 1, .at = 500, .view = VIEW_RESET}, GOOD(.at = 500, .listener = 1, .gets = 200)},
+        .events = {{AT(400), EVENT_TEST, REMOVE, 0}},
+        .listeners = 2,
+        .status = 66};
+    static struct stage stage;
+    int descriptors = count_descriptors();
+
+    (void)state;
+    forget_signals();
+    (void)mkdir("below", 0755);
+    build(&stage, &scene);
+    sources_close(&stage.sources);
+    make_file("below/other", 200, 1000000000);
+    make_file("below/file", 100, 1000000000);
+    stage.listeners[0].name = "file";
+    stage.listeners[1].name = "other";
+    stage.options.file = "below";
+    assert_int_equal(
+        sources_open(&stage.sources, &stage.options, &stage.handover, &stage.problem), 0);
+    assert_int_equal(rename("below/file", "file"), 0); /* where REMOVE finds it; it is open */
+    assert_int_equal(link("file", "below/file"), 0);
+    assert_int_equal(chdir("below"), 0);
+    int r = run(&stage);
+    assert_int_equal(chdir(".."), 0);
+    assert_int_equal(r, 0);
+    assert_int_equal(stage.report.status, 66);
+    check_stage(&stage, descriptors);
+    (void)unlink("below/other");
+    (void)rmdir("below");
+}
+
+/* ---- refused before the first client ---- */
+
+struct refusal {
+    const char *name;
+    enum socket_kind kind;
+    int64_t most;
+    int64_t per_source;
+    int64_t rate;
+    int pace_error;
+    struct rlimit limit;
+    int getrlimit_error;
+    int setrlimit_error;
+    int mmap_error;
+    int calloc_fails;
+    int signalfd_error;
+    int epoll_create_error;
+    int epoll_ctl_fails; /* the so-manieth, with ENOSPC */
+    int result;
+    int status;
+    const char *says[2];
+};
+
+#define PLENTY                                                                                     \
+    {                                                                                              \
+        1 << 20, 1 << 20                                                                           \
+    }
+
+static const struct refusal refusals[] = {
+    {"a rate on a UNIX socket", SOCKET_UNIX, .rate = 1 << 20, .limit = PLENTY,
+        .result = -EOPNOTSUPP, .status = EX_USAGE, .says = {"--rate: clients of ADDRESS-1", "TCP"}},
+    {"a rate on MPTCP", SOCKET_MPTCP, .rate = 1 << 20, .limit = PLENTY, .result = -EOPNOTSUPP,
+        .status = EX_USAGE, .says = {"--rate: clients of ADDRESS-1"}},
+    {"a rate on vsock", SOCKET_VSOCK, .rate = 1 << 20, .limit = PLENTY, .result = -EOPNOTSUPP,
+        .status = EX_USAGE, .says = {"--rate: clients of ADDRESS-1"}},
+    {"a rate that the kernel refuses", SOCKET_TCP, .rate = 1 << 20, .pace_error = EINVAL,
+        .limit = PLENTY, .result = -EINVAL, .status = EX_USAGE, .says = {"Invalid argument"}},
+    {"more than descriptors", SOCKET_TCP, .most = 5000, .limit = {1024, 5000}, .result = -EMFILE,
+        .status = EX_USAGE,
+        .says = {"--max-connections: 5000 need 5036 descriptors", "LimitNOFILE="}},
+    {"one descriptor too few", SOCKET_TCP, .most = 100, .limit = {135, 135}, .result = -EMFILE,
+        .status = EX_USAGE, .says = {"--max-connections: 100 need 136 descriptors", "allows 135"}},
+    {"no descriptors at all", SOCKET_TCP, .limit = {34, 34}, .result = -EMFILE, .status = EX_USAGE,
+        .says = {"RLIMIT_NOFILE allows 34"}},
+    {"getrlimit", SOCKET_TCP, .limit = PLENTY, .getrlimit_error = EPERM, .result = -EPERM,
+        .status = EX_OSERR, .says = {"getrlimit: Operation not permitted"}},
+    {"setrlimit", SOCKET_TCP, .limit = {1024, 1 << 20}, .setrlimit_error = EPERM, .result = -EPERM,
+        .status = EX_OSERR, .says = {"setrlimit: Operation not permitted"}},
+    {"no memory for the table", SOCKET_TCP, .limit = PLENTY, .mmap_error = ENOMEM,
+        .result = -ENOMEM, .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
+    {"no memory for the clients", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 1, .result = -ENOMEM,
+        .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
+    {"no memory for the crowd", SOCKET_TCP, .limit = PLENTY, .per_source = 3, .calloc_fails = 2,
+        .result = -ENOMEM, .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
+    {"signalfd", SOCKET_TCP, .limit = PLENTY, .signalfd_error = EMFILE, .result = -EMFILE,
+        .status = EX_OSERR, .says = {"signalfd: Too many open files"}},
+    {"epoll_create1", SOCKET_TCP, .limit = PLENTY, .epoll_create_error = EMFILE, .result = -EMFILE,
+        .status = EX_OSERR, .says = {"epoll_create1: Too many open files"}},
+    {"epoll_ctl, for the signals", SOCKET_TCP, .limit = PLENTY, .epoll_ctl_fails = 1,
+        .result = -ENOSPC, .status = EX_OSERR, .says = {"epoll_ctl: No space left"}},
+    {"epoll_ctl, for the first listener", SOCKET_TCP, .limit = PLENTY, .epoll_ctl_fails = 2,
+        .result = -ENOSPC, .status = EX_OSERR, .says = {"epoll_ctl: No space left"}},
+    {"epoll_ctl, for the second listener", SOCKET_TCP, .limit = PLENTY, .epoll_ctl_fails = 3,
+        .result = -ENOSPC, .status = EX_OSERR, .says = {"epoll_ctl: No space left"}},
+};
+
+static void test_refusal(void **state)
+{
+    static struct stage stage;
+    const struct refusal *c = *state;
+    const struct scene scene = {.size = 1000,
+        .guests = {WAITS(.n = 2), WAITS(.listener = 1)},
+        .kinds = {SOCKET_TCP, c->kind},
+        .listeners = 2,
+        .most = c->most,
+        .per_source = c->per_source,
+        .rate = c->rate};
+    int descriptors = count_descriptors();
+
+    forget_signals();
+    build(&stage, &scene);
+    world.limit = c->limit;
+    world.getrlimit_error = c->getrlimit_error;
+    world.setrlimit_error = c->setrlimit_error;
+    world.mmap_error = c->mmap_error;
+    kernel.listeners[1].pace_error = c->pace_error;
+    kernel.calloc_fails = c->calloc_fails;
+    kernel.signalfd_error = c->signalfd_error;
+    kernel.epoll_create_error = c->epoll_create_error;
+    kernel.epoll_ctl_fails = c->epoll_ctl_fails;
+    kernel.epoll_ctl_error = ENOSPC;
+    int r = run(&stage);
+    world.mmap_error = 0;
+    assert_int_equal(r, c->result);
+    assert_int_equal(stage.problem.status, c->status);
+    for (size_t i = 0; i < LENGTH(c->says) && c->says[i]; i++)
+        if (!strstr(stage.problem.text, c->says[i]))
+            fail_msg("'%s' does not say '%s'", stage.problem.text, c->says[i]);
+    assert_int_equal(stage.report.status, 0); /* reported by the caller, once */
+    assert_int_equal(world.n_lines, 0);
+    assert_int_equal(kernel.listeners[0].accepts + kernel.listeners[1].accepts, 0);
+    assert_int_equal(kernel.polls, 0);
+    check_stage(&stage, descriptors);
+}
+
+/* ---- RLIMIT_NOFILE ---- */
+
+struct limit {
+    const char *name;
+    int64_t most;
+    rlim_t soft;
+    rlim_t hard;
+    rlim_t raised_to; /* 0: as it was */
+    uint32_t served;  /* of 100 who come at once, and stay */
+    const char *says;
+};
+
+static const struct limit limits[] = {
+    {"enough", 0, 8192, 8192, 0, 100, NULL},
+    {"unlimited", 0, RLIM_INFINITY, RLIM_INFINITY, 0, 100, NULL},
+    {"the soft one is raised", 0, 1024, 524288, 4130, 100, NULL},
+    {"the soft one is raised, to what was asked for", 50, 64, 524288, 84, 50, NULL},
+    {"just enough", 0, 4130, 4130, 0, 100, NULL},
+    {"lowered", 0, 64, 94, 94, 60,
+        "at most 60 clients at a time instead of 4096, since "
+        "RLIMIT_NOFILE is 94"},
+    {"lowered, by one", 0, 4129, 4129, 0, 100, "at most 4095 clients at a time"},
+    {"a single client", 0, 35, 35, 0, 1, "at most 1 clients at a time"},
+    {"as many as were asked for, exactly", 50, 84, 84, 0, 50, NULL},
+};
+
+static void test_limit(void **state)
+{
+    static struct stage stage;
+    const struct limit *c = *state;
+    const struct scene scene = {.size = 1000000,
+        .guests = {SLOW(.n = (int)c->served), {.n = 100 - (int)c->served, .view = VIEW_RESET}},
+        .most = c->most};
+    int descriptors = count_descriptors();
+
+    forget_signals();
+    build(&stage, &scene);
+    world.limit = (struct rlimit){c->soft, c->hard};
+    assert_int_equal(run(&stage), 0);
+    assert_true(world.limit_set.rlim_cur == c->raised_to);
+    assert_int_equal(stage.report.status, c->served < 100 ? EX_TEMPFAIL : 0);
+    bool said = strncmp(world.lines[0].text, "at most", 7) == 0;
+    assert_int_equal(said, c->says != NULL);
+    if (c->says) {
+        assert_int_equal(strncmp(world.lines[0].text, c->says, strlen(c->says)), 0);
+        assert_int_equal(world.lines[0].level, LOG_NOTICE);
+    }
+    check_stage(&stage, descriptors);
+}
+
+/* ---- what the supervisor hears ---- */
+
+struct message {
+    int64_t at; /* ms */
+    const char *text;
+};
+
+struct talk {
+    const char *name;
+    struct scene scene;
+    int64_t watchdog; /* ns */
+    struct message messages[12];
+    bool busy; /* from the start */
+};
+
+#define NONE "0 clients, 0 served, 0.0 MB sent in all"
+
+static const struct talk talks[] = {
+    {"nobody comes", {.size = 1000, .idle_exit = 10 * SECOND}, 0, {{0, "READY=1\nSTATUS=" NONE}}},
+    {"one client, quick", {.size = 1000000, .guests = {GOOD(.at = 500)}, .idle_exit = 10 * SECOND},
+        0,
+        {{0, "READY=1\nSTATUS=" NONE}, {1000, "STATUS=0 clients, 1 served, 1.0 MB sent in all"}}},
+    {"one client, slow",
+        {.size = 4000000,
+            .guests = {SLOW(.at = 500)},
+            .idle_exit = 10 * SECOND,
+            .stall_timeout = 10 * SECOND},
+        0,
+        {{0, "READY=1\nSTATUS=" NONE},
+            {1000, "STATUS=1 client, 0 served, 0.5 MB sent in all; 13 % of file"},
+            {2000, "STATUS=1 client, 0 served, 1.5 MB sent in all; 38 % of file"},
+            {3000, "STATUS=1 client, 0 served, 2.5 MB sent in all; 63 % of file"},
+            {4000, "STATUS=1 client, 0 served, 3.5 MB sent in all; 88 % of file"},
+            {5000, "STATUS=0 clients, 1 served, 4.0 MB sent in all"}}},
+    {"one client that takes nothing: no news",
+        {.size = 1000000, .guests = {STUCK(.at = 500, .room = 250000)}, .status = 75}, 0,
+        {{0, "READY=1\nSTATUS=" NONE},
+            {1000, "STATUS=1 client, 0 served, 0.2 MB sent in all; 25 % of file"},
+            {60500, "STATUS=0 clients, 0 served, 0.2 MB sent in all"}}},
+    {"SIGTERM", {.size = 1000, .events = {{AT(2500), EVENT_SIGNAL, SIGTERM, 0}}, .idle_exit = -1},
+        0, {{0, "READY=1\nSTATUS=" NONE}, {2500, "STOPPING=1"}}},
+    {"the manager is busy at first",
+        {.size = 1000, .events = {{AT(550), EVENT_TEST, READY, 0}}, .idle_exit = 5 * SECOND}, 0,
+        {{600, "READY=1\nSTATUS=" NONE}}, .busy = true},
+    {"the manager is busy for a while",
+        {.size = 1000,
+            .guests = {GOOD(.at = 500)},
+            .events = {{AT(600), EVENT_TEST, BUSY, 0}, {AT(1250), EVENT_TEST, READY, 0}},
+            .idle_exit = 5 * SECOND},
+        0,
+        {{0, "READY=1\nSTATUS=" NONE}, {1300, "STATUS=0 clients, 1 served, 0.0 MB sent in all"}}},
+    {"the manager is gone",
+        {.size = 1000,
+            .guests = {GOOD(.at = 500)},
+            .events = {{AT(100), EVENT_TEST, GONE, 0}},
+            .idle_exit = 5 * SECOND},
+        0, {{0, "READY=1\nSTATUS=" NONE}}},
+    {"a watchdog", {.size = 1000, .idle_exit = 10 * SECOND}, 6 * SECOND,
+        {{0, "READY=1\nWATCHDOG=1\nSTATUS=" NONE}, {3000, "WATCHDOG=1"}, {6000, "WATCHDOG=1"},
+            {9000, "WATCHDOG=1"}}},
+    {"a hasty watchdog", {.size = 1000, .guests = {GOOD(.at = 100)}, .idle_exit = 1500 * MS},
+        800 * MS,
+        {{0, "READY=1\nWATCHDOG=1\nSTATUS=" NONE}, {400, "WATCHDOG=1"}, {800, "WATCHDOG=1"},
+            {1000, "STATUS=0 clients, 1 served, 0.0 MB sent in all"}, {1200, "WATCHDOG=1"},
+            {1600, "WATCHDOG=1"}}},
+    {"a watchdog, and the manager is busy",
+        {.size = 1000,
+            .events = {{AT(100), EVENT_TEST, BUSY, 0}, {AT(3350), EVENT_TEST, READY, 0}},
+            .idle_exit = 8 * SECOND},
+        6 * SECOND,
+        {{0, "READY=1\nWATCHDOG=1\nSTATUS=" NONE}, {3400, "WATCHDOG=1"}, {6400, "WATCHDOG=1"}}},
+    {"a watchdog while it stops",
+        {.size = 3 * MIB,
+            .guests = {STUCK()},
+            .events = {{AT(100), EVENT_SIGNAL, SIGTERM, 0}},
+            .stop_timeout = 4 * SECOND,
+            .idle_exit = -1,
+            .status = 75},
+        2 * SECOND,
+        {{0, "READY=1\nWATCHDOG=1\nSTATUS=" NONE}, {100, "STOPPING=1"},
+            {1000, "WATCHDOG=1\nSTATUS=1 client, 0 served, 0.0 MB sent in all; 0 % of file"},
+            {2000, "WATCHDOG=1"}, {3000, "WATCHDOG=1"}, {4000, "WATCHDOG=1"}}},
+};
+
+static void test_talk(void **state)
+{
+    static struct stage stage;
+    const struct talk *c = *state;
+    int descriptors = count_descriptors();
+    size_t n = 0;
+
+    forget_signals();
+    build(&stage, &c->scene);
+    stage.handover.notify = (struct notify){.fd = KERNEL_NOTIFY, .watchdog = c->watchdog};
+    world.send_error = c->busy ? EAGAIN : 0;
+    assert_int_equal(run(&stage), 0);
+    assert_int_equal(stage.report.status, c->scene.status);
+    for (; n < LENGTH(c->messages) && c->messages[n].text; n++) {
+        if (n >= world.n_messages)
+            fail_msg("'%s' was never sent", c->messages[n].text);
+        if (strcmp(world.messages[n].text, c->messages[n].text) != 0)
+            fail_msg("'%s' at %jd ms, not '%s'", world.messages[n].text,
+                (intmax_t)((world.messages[n].at - START) / MS), c->messages[n].text);
+        int64_t late = world.messages[n].at - AT(c->messages[n].at);
+        if (late < 0 || late > 2 * MS)
+            fail_msg("'%s' at %jd ms, not at %jd", c->messages[n].text,
+                (intmax_t)((world.messages[n].at - START) / MS), (intmax_t)c->messages[n].at);
+    }
+    if (n < world.n_messages)
+        fail_msg("'%s' at %jd ms, and nothing is new", world.messages[n].text,
+            (intmax_t)((world.messages[n].at - START) / MS));
+    check_stage(&stage, descriptors);
+}
+
+/* The name of a file may hold what it will: a message is lines, and none of them is ours to forge.
+ */
+static void test_status_of_an_evil_name(void **state)
+{
+    static const struct scene scene = {
+        .size = 4000000, .guests = {SLOW()}, .stall_timeout = 10 * SECOND};
+    static struct stage stage;
+    int descriptors = count_descriptors();
+
+    (void)state;
+    forget_signals();
+    build(&stage, &scene);
+    sources_close(&stage.sources);
+    stage.options.file = "x\nMAINPID=1\nx";
+    assert_int_equal(rename("file", stage.options.file), 0);
+    assert_int_equal(
+        sources_open(&stage.sources, &stage.options, &stage.handover, &stage.problem), 0);
+    stage.handover.notify = (struct notify){.fd = KERNEL_NOTIFY};
+    int r = run(&stage);
+    (void)unlink(stage.options.file);
+    assert_int_equal(r, 0);
+    assert_true(world.n_messages > 2);
+    for (size_t i = 0; i < world.n_messages; i++)
+        if (strstr(world.messages[i].text, "\nMAINPID"))
+            fail_msg("'%s'", world.messages[i].text);
+    check_stage(&stage, descriptors);
+}
+
+/* ---- the storm ---- */
+
+static uint64_t dice;
+
+static uint64_t roll(uint64_t sides)
+{
+    dice ^= dice << 13; /* xorshift64: the same storm on every machine */
+    dice ^= dice >> 7;
+    dice ^= dice << 17;
+    return dice % sides;
+}
+
+static off_t by_chance(struct kernel_socket *s, size_t count)
+{
+    off_t free = s->room - (s->queued - s->acked);
+    off_t bytes = kernel.file.size - s->slot->offset;
+
+    switch (roll(12)) {
+    case 0:
+        return -EINTR;
+    case 1:
+        return -EAGAIN;
+    case 2:
+        if (roll(50) == 0)
+            return roll(2) ? -EIO : -ENOMEM;
+    }
+    if (bytes <= 0)
+        return 0;
+    if (free <= 0)
+        return -EAGAIN;
+    bytes = bytes < free ? bytes : free;
+    bytes = bytes < (off_t)count ? bytes : (off_t)count;
+    return roll(3) ? bytes : 1 + (off_t)roll((uint64_t)bytes);
+}
+
+#define CROWD 120
+
+/* Whoever comes; some leave, some stall, and the descriptors run out at times. */
+static void add_somebody(struct stage *stage, int64_t span)
+{
+    struct kernel_socket *s = kernel_expect((int)roll(stage->handover.n_listeners));
+    int number = (int)(s - kernel.sockets);
+    int64_t at = START + (int64_t)roll((uint64_t)span) / MS * MS;
+    bool tcp = s->kind <= SOCKET_MPTCP;
+
+    s->room = 1 + (off_t)roll(100000);
+    s->reads = roll(10) ? 1 + (off_t)roll(20000) : 0;
+    s->ends_at_end = roll(4);
+    s->source = (uint32_t)roll(10);
+    s->chance = by_chance;
+    s->allow_changes = true; /* the fake does not follow several files */
+    stage->arrivals[number] = at;
+    add_event(stage, (struct kernel_event){at, EVENT_ARRIVES, 0, number});
+    if (roll(4) == 0)
+        add_event(stage, (struct kernel_event){at + (int64_t)roll(100) * MS,
+                             tcp && roll(2) ? EVENT_RESETS : EVENT_INPUT, 3000, number});
+    if (roll(6) == 0)
+        add_event(
+            stage, (struct kernel_event){at + (int64_t)roll(1000) * MS, EVENT_ENDS, 0, number});
+}
+
+static void add_accidents(struct stage *stage, int64_t span)
+{
+    static const int shortages[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    static const enum deed deeds[] = {PUBLISH, RESTORE, OVERWRITE, NO_WATCH, NO_DISK};
+
+    for (int i = 0; i < 3; i++) {
+        int64_t at = START + (int64_t)roll((uint64_t)span);
+        int error = shortages[roll(LENGTH(shortages))];
+        add_event(stage, (struct kernel_event){at, EVENT_ACCEPT, error, 0});
+        add_event(stage, (struct kernel_event){at + (int64_t)roll(500) * MS, EVENT_ACCEPT, 0, 0});
+    }
+    for (int i = 0; i < 6; i++)
+        add_event(stage, (struct kernel_event){START + (int64_t)roll((uint64_t)span), EVENT_TEST,
+                             deeds[roll(LENGTH(deeds))], 0});
+    if (roll(4) == 0)
+        add_event(stage, (struct kernel_event){START + (int64_t)roll((uint64_t)span), EVENT_SIGNAL,
+                             roll(2) ? SIGTERM : SIGINT, 0});
+    add_event(stage, (struct kernel_event){START + span, EVENT_ACCEPT, 0, 0});
+}
+
+/* Each has an answer, and it is the end only on all bytes; nothing is left behind. */
+static void check_storm(struct stage *stage, int descriptors, unsigned long *views)
+{
+    for (int i = 0; i < kernel.n_sockets; i++) {
+        const struct kernel_socket *s = &kernel.sockets[i];
+        views[s->view]++;
+        assert_false(s->open);
+        if (s->fd < 0 || !s->slot)
+            continue;
+        if (s->kind <= SOCKET_MPTCP && s->view == VIEW_END && s->acked < s->queued &&
+            !(s->fin && s->ended))
+            fail_msg("client %d has %jd of %jd bytes, and an end", i, (intmax_t)s->acked,
+                (intmax_t)s->queued);
+    }
+    for (size_t i = 0; i < LENGTH(kernel.fds); i++)
+        assert_null(kernel.fds[i]);
+    assert_int_equal(stage->sources.served[0].current->transfers, 0);
+    sources_close(&stage->sources);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+static void test_storm(void **state)
+{
+    static struct stage stage;
+    const char *seed = getenv("SEED");
+    int descriptors = count_descriptors();
+    unsigned long views[4] = {0};
+
+    (void)state;
+    dice = seed ? strtoull(seed, NULL, 0) | 1 : UINT64_C(0x9e3779b97f4a7c15);
+    print_message("# SEED=0x%" PRIx64 "\n", dice);
+    for (int i = 0; i < 300; i++) {
+        const struct scene scene = {.size = (off_t)roll(roll(3) ? 50000 : 3 * MIB),
+            .kinds = {SOCKET_TCP, SOCKET_UNIX, SOCKET_MPTCP},
+            .listeners = 1 + (int)roll(3),
+            .stall_timeout = (int64_t)(1 + roll(8)) * SECOND,
+            .drain_timeout = (int64_t)(1 + roll(8)) * SECOND,
+            .stop_timeout = (int64_t)(1 + roll(3)) * SECOND,
+            .idle_exit = 5 * SECOND,
+            .most = 5 + (int64_t)roll(CROWD),
+            .per_source = (int64_t)roll(12),
+            .seek = (int64_t)roll(600 * MS)};
+        int64_t span = (int64_t)(1 + roll(4000)) * MS;
+        forget_signals();
+        build(&stage, &scene);
+        stage.handover.notify =
+            (struct notify){.fd = KERNEL_NOTIFY, .watchdog = (int64_t)roll(2) * 3 * SECOND};
+        stage.report.level = LOG_ERR - 1;
+        for (int j = 0; j < CROWD; j++)
+            add_somebody(&stage, span);
+        add_accidents(&stage, span);
+        if (run(&stage) != 0)
+            fail_msg("scene %d: %s", i, stage.problem.text);
+        check_storm(&stage, descriptors, views);
+    }
+    /* A storm that only ever sees one end proves little. */
+    assert_true(views[VIEW_END] > 1000);
+    assert_true(views[VIEW_RESET] > 1000);
+    assert_true(views[VIEW_OWN_RESET] > 300);
+    assert_true(views[VIEW_OPEN] > 10);
+}
+
+int main(void)
+{
+    static struct suite suite;
+
+    if (!mkdtemp(directory) || chdir(directory) < 0)
+        return 1;
+    for (size_t i = 0; i < LENGTH(scenes); i++)
+        suite_add(&suite, test_scene, &scenes[i], "scene: %s", scenes[i].name);
+    suite_add(&suite, test_many_events, NULL, "scene: more events than one call tells of");
+    suite_add(&suite, test_slow_start, NULL, "scene: a start that takes longer than --idle-exit");
+    suite_add(&suite, test_slow_log, NULL, "scene: a log that takes longer than --idle-exit");
+    suite_add(&suite, test_arming, NULL, "arming: in full, until the queue was empty once");
+    suite_add(&suite, test_directory, NULL, "directory: each listener its file");
+    for (size_t i = 0; i < LENGTH(refusals); i++)
+        suite_add(&suite, test_refusal, &refusals[i], "refused: %s", refusals[i].name);
+    for (size_t i = 0; i < LENGTH(limits); i++)
+        suite_add(&suite, test_limit, &limits[i], "RLIMIT_NOFILE: %s", limits[i].name);
+    for (size_t i = 0; i < LENGTH(talks); i++)
+        suite_add(&suite, test_talk, &talks[i], "supervisor: %s", talks[i].name);
+    suite_add(&suite, test_status_of_an_evil_name, NULL, "supervisor: a name with newlines");
+    suite_add(&suite, test_storm, NULL, "storm: 300 times 120 clients");
+    int failed = suite_run(&suite, "resident");
+    forget_signals();
+    (void)unlink("file");
+    (void)unlink("new");
+    (void)chdir("/");
+    (void)rmdir(directory);
+    return failed;
+}
