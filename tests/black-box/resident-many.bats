@@ -136,7 +136,7 @@ serves_many() {
 despite() {
     trace accept4,preadv2,fadvise64,epoll_wait -e "inject=$1"
     make_file file 3000000
-    start "${systemd[@]}" -- --idle-exit=300ms "$file"
+    start "${systemd[@]}" -- --idle-exit=1 "$file"
     client one drain
     client_has_all one "$file"
     decant_gives 0
