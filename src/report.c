@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,18 +23,16 @@ static void make_printable(char *text)
             *text = '?';
 }
 
-__attribute__((format(printf, 3, 4))) static void print(
-    const struct report *report, int level, const char *format, ...)
+/* A pipe that is ready has room for a line (PIPE_BUF), and so has a socket. */
+static bool takes_a_line(int fd)
 {
-    char line[1024];
-    va_list arguments;
+    struct pollfd wait = {.fd = fd, .events = POLLOUT};
 
-    if (level > report->level)
-        return;
-    va_start(arguments, format);
-    (void)vsnprintf(line, sizeof(line), format, arguments); /* a cut line still tells */
-    va_end(arguments);
-    make_printable(line);
+    return poll(&wait, 1, 0) != 0; /* an error is for the write to find out */
+}
+
+static void put(const struct report *report, int level, const char *line)
+{
     /* Where the words cannot be written there is nobody left to tell. */
     switch (report->channel) {
     case CHANNEL_SYSLOG:
@@ -46,6 +45,31 @@ __attribute__((format(printf, 3, 4))) static void print(
         (void)dprintf(STDERR_FILENO, "decant: %s\n", line);
         break;
     }
+}
+
+__attribute__((format(printf, 3, 4))) static void print(
+    struct report *report, int level, const char *format, ...)
+{
+    char line[1024];
+    va_list arguments;
+
+    if (level > report->level)
+        return;
+    if (report->hurried && report->channel != CHANNEL_SYSLOG && !takes_a_line(STDERR_FILENO)) {
+        report->n_lost++;
+        return;
+    }
+    if (report->n_lost > 0) {
+        (void)snprintf(line, sizeof(line), "%" PRIu64 " lines were lost: nobody read them in time",
+            report->n_lost);
+        report->n_lost = 0;
+        put(report, LOG_WARNING, line);
+    }
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof(line), format, arguments); /* a cut line still tells */
+    va_end(arguments);
+    make_printable(line);
+    put(report, level, line);
 }
 
 static int gravity(int status)
@@ -94,6 +118,11 @@ void report_open(struct report *report, enum channel channel, int level)
         openlog("decant", LOG_PID, LOG_DAEMON);
 }
 
+void report_hurry(struct report *report)
+{
+    report->hurried = true;
+}
+
 /* What a person can read of a rate: 0 B/s ... 999 B/s, 1.0 kB/s ... */
 static void format_rate(double rate, char *text, size_t size)
 {
@@ -139,7 +168,7 @@ void report_refused(struct report *report, uint64_t n, const char *reason)
         reason);
 }
 
-void report_note(const struct report *report, int level, const char *text)
+void report_note(struct report *report, int level, const char *text)
 {
     print(report, level, "%s", text);
 }

@@ -11,11 +11,16 @@
 /* The one place that prints, and the one that decides the exit status. */
 struct report {
     enum channel channel;
-    int level;  /* the least grave that is printed: LOG_ERR ... LOG_DEBUG */
-    int status; /* of sysexits.h; the gravest so far: any other, 71, 74, 66, 65, 75 */
+    int level;       /* the least grave that is printed: LOG_ERR ... LOG_DEBUG */
+    bool hurried;    /* what cannot be written at once is lost: others must not wait for it */
+    uint64_t n_lost; /* lines since the last that was written */
+    int status;      /* of sysexits.h; the gravest so far: any other, 71, 74, 66, 65, 75 */
 };
 
 void report_open(struct report *report, enum channel channel, int level) __attribute__((nonnull));
+
+/* From now on a log that does not take a line at once (but for syslog(3)) loses it, and is told. */
+void report_hurry(struct report *report) __attribute__((nonnull));
 
 /* One line on a transfer that has ended; now is of clock_now(). */
 void report_transfer(struct report *report, const struct transfer *transfer, const char *peer,
@@ -29,7 +34,7 @@ bool report_wants(const struct report *report, const struct transfer *transfer)
 void report_refused(struct report *report, uint64_t n, const char *reason) __attribute__((nonnull));
 
 /* One line that changes no status; level is LOG_WARNING or what is less grave. */
-void report_note(const struct report *report, int level, const char *text) __attribute__((nonnull));
+void report_note(struct report *report, int level, const char *text) __attribute__((nonnull));
 
 /* One line on what keeps us from going on. */
 void report_problem(struct report *report, const struct problem *problem) __attribute__((nonnull));

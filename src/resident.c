@@ -278,7 +278,8 @@ static void lose_listener(struct resident *r, uint32_t listener, int error)
 
     if (!unwatch(r, listener))
         return;
-    (void)problem_set(&problem, error, EX_OSERR, "accept4 on %s: %s; it is listened on no longer",
+    (void)problem_set(&problem, error, EX_OSERR,
+        "accept4 on %s: %s; it is listened on no longer, restart its supervisor's socket",
         r->handover->listeners[listener].address, strerror(error));
     report_problem(r->report, &problem);
 }
@@ -307,6 +308,7 @@ static void judge_accept(struct resident *r, uint32_t listener, int error, int64
     case ENOBUFS:
     case ENOMEM:
     case EPERM: /* a security module or seccomp, which say so each time, and take nothing */
+    case EACCES:
         rest(r, error, now);
         break;
     default:
@@ -500,10 +502,12 @@ static void notify(struct resident *r, int64_t now)
         format_status(r, lines + n, sizeof(lines) - n);
         make_one_line(lines + n);
     }
-    if (notify_send(to, lines) == -EAGAIN) {
-        r->notify_at = now + PAUSE;
+    int error = notify_send(to, lines);
+    if (error < 0) {
+        int64_t again = now + (error == -EAGAIN ? PAUSE : CLOCK_SECOND);
+        r->notify_at = again;
         if (watchdog)
-            r->watchdog_at = now + PAUSE;
+            r->watchdog_at = again;
         return;
     }
     r->ready_told = true;
@@ -567,14 +571,15 @@ static int64_t next_time(const struct resident *r)
 /*
  * Idle is who has just looked and found nobody, not whose time has passed: a start or a stop that
  * took longer than that would else be followed by the exit, and the client that waits by the next
- * such start.
+ * such start. Also idle is who cannot accept: another process may have more luck.
  */
 static bool is_over(const struct resident *r, int64_t now)
 {
     if (r->n > 0)
         return false;
-    return r->n_listening == 0 || (r->quiet && r->options->idle_exit > 0 &&
-                                      now >= clock_after(r->idle_since, r->options->idle_exit));
+    return r->stopping || r->n_listening == 0 ||
+           (r->quiet && r->options->idle_exit > 0 &&
+               now >= clock_after(r->idle_since, r->options->idle_exit));
 }
 
 /* epoll_wait(2) takes milliseconds: rounded up, so that the time has come when it returns. */
@@ -588,6 +593,23 @@ static int wait_for_events(struct resident *r, struct epoll_event *events)
 
     int n = epoll_wait(r->epoll, events, MOST_EVENTS, ms < INT_MAX ? (int)ms : INT_MAX);
     return n < 0 ? -errno : n;
+}
+
+/*
+ * Those that wait; and where somebody has shut the socket down, no more after them. For a UNIX
+ * socket accept4(2) says no more than EAGAIN then, and epoll_wait(2) never ceases to tell.
+ */
+static void take_listener(struct resident *r, const struct epoll_event *event, int64_t now)
+{
+    uint32_t listener = event->data.u32 & ~A_LISTENER;
+    bool shut = event->events & EPOLLHUP;
+
+    if (shut)
+        r->emptied[listener] = false;
+    if (r->resume_at == CLOCK_NEVER)
+        accept_batch(r, listener, now);
+    if (shut && (r->emptied[listener] || r->resume_at != CLOCK_NEVER))
+        lose_listener(r, listener, EINVAL);
 }
 
 /*
@@ -607,11 +629,8 @@ static void take_events(struct resident *r, const struct epoll_event *events, in
         bool listener = events[i].data.u32 >= A_LISTENER && events[i].data.u32 != SIGNALS;
         if (events[i].data.u32 == SIGNALS)
             take_signals(r, now);
-        else if (listener && !r->stopping && r->resume_at == CLOCK_NEVER)
-            accept_batch(r, events[i].data.u32 & ~A_LISTENER, now);
-        /* Shut down by somebody: for a UNIX socket accept4(2) says no more than EAGAIN then. */
-        if (listener && (events[i].events & EPOLLHUP))
-            lose_listener(r, events[i].data.u32 & ~A_LISTENER, EINVAL);
+        else if (listener && !r->stopping)
+            take_listener(r, &events[i], now);
     }
 }
 
@@ -668,23 +687,25 @@ static int set_limit(struct resident *r, struct problem *problem)
         report_note(r->report, LOG_NOTICE, text);
     }
     r->most = (uint32_t)most;
-    if (limit.rlim_cur >= most + beside)
+    /* A client can be the last to hold an old opening of the file, which is a descriptor, too. */
+    rlim_t wanted = limit.rlim_max < 2 * most + beside ? limit.rlim_max : 2 * most + beside;
+    if (limit.rlim_cur >= wanted)
         return 0;
-    limit.rlim_cur = most + beside;
+    limit.rlim_cur = wanted;
     return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? problem_call(problem, "setrlimit") : 0;
 }
 
-/* Asked of the listener, before there is a client that it could fail for. */
+/* Said before there is a client that it would fail for. The listener itself is not paced: it is the
+ * supervisor's, and would hand the rate on when the option is gone. */
 static int check_pace(const struct resident *r, struct problem *problem)
 {
     for (size_t i = 0; i < r->handover->n_listeners && r->options->rate > 0; i++) {
         const struct listener *listener = &r->handover->listeners[i];
-        int error = transfer_pace(listener->fd, listener->kind, r->options->rate);
-        if (error < 0)
-            return problem_set(problem, -error, EX_USAGE,
+        if (listener->kind != SOCKET_TCP)
+            return problem_set(problem, EOPNOTSUPP, EX_USAGE,
                 "--rate: clients of %s cannot be paced (%s), only those of plain TCP can; "
                 "leave --rate out, or listen with TCP",
-                listener->address, strerror(-error));
+                listener->address, strerror(EOPNOTSUPP));
     }
     return 0;
 }
@@ -771,6 +792,7 @@ int resident_run(struct handover *handover, const struct sources *sources,
         .watchdog_at = handover->notify.watchdog > 0 ? now : CLOCK_NEVER,
     };
 
+    report_hurry(report);
     int error = begin(&r, problem);
     if (error == 0)
         error = loop(&r, problem);

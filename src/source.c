@@ -23,11 +23,9 @@ struct how_to_open {
     uint64_t resolve;
 };
 
+#define MOST_TRIES     64
 #define NO_MAGIC_LINKS UINT64_C(0x02)
 #define BENEATH        UINT64_C(0x08)
-
-/* And by how much at a time: the asking itself takes its time, up to 1 ms for 4 MiB. */
-#define ASK_STEP INT64_C(1048576)
 
 #ifndef RWF_NOWAIT /* musl before 1.2.5 */
 #define RWF_NOWAIT 8
@@ -40,6 +38,9 @@ static ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t at, int fla
 
 /* How far ahead of a transfer the disk is asked to read: more gains nothing, less and it waits. */
 #define AHEAD (8 * INT64_C(1048576))
+
+/* And by how much at a time, once it is so far ahead: to ask for 4 MiB takes 1 ms by itself. */
+#define ASK_STEP INT64_C(1048576)
 
 /* Not every failure to open is the file's. */
 static int status_of_open(int error)
@@ -68,7 +69,14 @@ static int open_name(const struct served *served)
 
     if (served->directory < 0)
         return open(served->name, (int)flags);
-    return (int)syscall(SYS_openat2, served->directory, served->name, &how, sizeof(how));
+    /* EAGAIN: anything was renamed anywhere while a ".." of a link was looked at; try again. */
+    int fd = -1;
+    for (int tries = 0; tries < MOST_TRIES; tries++) {
+        fd = (int)syscall(SYS_openat2, served->directory, served->name, &how, sizeof(how));
+        if (fd >= 0 || errno != EAGAIN)
+            break;
+    }
+    return fd;
 }
 
 static int refuse_name(const struct source *source, int error, struct problem *problem)

@@ -492,7 +492,7 @@ static void plan_recheck(struct transfer *t, int64_t now)
         step--;
     t->queue = (uint8_t)(TRANSFER_QUEUE_RECHECK + step);
     t->wake = now + (CLOCK_MS << step);
-    if (step == t->recheck && t->recheck < TRANSFER_RECHECKS - 1)
+    if (t->recheck < TRANSFER_RECHECKS - 1) /* also where the step was cut: is_cold() counts them */
         t->recheck++;
 }
 

@@ -624,3 +624,31 @@ watched() {
     stop
     (($(wc -l <"$T/calls") < 500)) || fail "$(wc -l <"$T/calls") calls"
 }
+
+# Without waiting for more.
+what_is_there() {
+    dd if="$T/log" iflag=nonblock bs=64K status=none 2>/dev/null || true
+}
+
+# One stopped reader of the log, a pager or a syslog daemon, would be the end of the service for everybody.
+@test "a log that nobody reads keeps nobody waiting, and the lines that were lost are told of" {
+    make_file file 3000
+    mkfifo "$T/log"
+    exec 9<>"$T/log"
+    wrap=(sh -c 'exec "$@" 2>"$0"' "$T/log")
+    always=()
+    start "${systemd[@]}" -- "$file"
+    # Some 90 bytes each: far more than the pipe holds.
+    "$tools/load" --file="$file" --connections=2000 --clients=8 "@$T/address" >"$T/load" 2>&1 3>&- ||
+        fail "$(cat "$T/load")"
+    what_is_there >"$T/read"
+    client last drain
+    client_has_all last "$file"
+    kill -TERM "$decant_pid"
+    decant_gives 0
+    what_is_there >>"$T/read"
+    exec 9>&-
+    (($(grep -c 'complete: ' "$T/read") > 100)) || fail "$(wc -l <"$T/read") lines"
+    lost=$(sed -n 's/.*: \([0-9]*\) lines were lost.*/\1/p' "$T/read")
+    ((lost + $(grep -c 'complete: ' "$T/read") == 2001)) || fail "$lost lost of $(wc -l <"$T/read")"
+}

@@ -111,7 +111,7 @@ options_of() {
     manual=$(options_of "$(sed -n '/^OPTIONS/,/^[A-Z]/p' <<<"$(mandoc -T ascii "$root/src/decant.8" | sed 's|.\x08||g')" |
         grep -E '^ +-.( [a-z]+)?, --')")
     readme=$(options_of "$(sed -n '/^## Options/,/^## [^O]/p' "$root/README.md" | grep -E '^-.,')")
-    [[ $(wc -l <<<"$help") -ge 9 ]]
+    [[ $(wc -l <<<"$help") -ge 13 ]]
     [[ $help == "$manual" ]] || fail "help: $help" "manual: $manual"
     [[ $help == "$readme" ]] || fail "help: $help" "README: $readme"
 }
@@ -122,7 +122,7 @@ options_of() {
 }
 
 @test "make help lists every target that is for people" {
-    for target in all run check lint format asan install uninstall clean help; do
+    for target in all run run-resident check lint format asan bench install uninstall clean help; do
         make -C "$root" --silent help | grep -qE "^  $target " || fail "$target is missing"
     done
 }
@@ -132,21 +132,22 @@ options_of() {
     [[ ${found/build /} == 'LICENSE Makefile README.md src tests units ' ]] || fail "there is: $found"
 }
 
-# serves PORT: make run, in the background, with its words in $T/run
+# serves TARGET PORT: in the background, with its words in $T/run
 serves() {
-    setsid make -C "$root" --silent run FILE="$file" PORT="$1" >"$T/run" 2>&1 3>&- &
+    setsid make -C "$root" --silent "$1" FILE="$file" PORT="$2" >"$T/run" 2>&1 3>&- &
     own_pids+=("-$!") # the group: make, and what it has started
     wait_for 20 grep -qE '^Listening|already in use|Error' "$T/run"
     grep -q '^Listening' "$T/run"
 }
 
-@test "make run serves four clients by the very command that it prints" {
+# serves_as_it_says TARGET: four clients, by the very command that it prints
+serves_as_it_says() {
     need systemd-socket-activate
     need socat
     make_file "payload.$$" 30000000
-    until serves $((20000 + RANDOM % 10000)); do :; done
+    until serves "$1" $((20000 + RANDOM % 10000)); do :; done
     command=$(sed -n 's/^ *\(socat .*\)/\1/p' "$T/run")
-    [[ $command == *CREATE:/tmp/payload.$$.copy ]] || fail "make run prints '$command'"
+    [[ $command == *CREATE:/tmp/payload.$$.copy ]] || fail "make $1 prints '$command'"
     pids=()
     for i in 1 2 3 4; do
         bash -c "${command/\/tmp\//$T/$i.}" 3>&- &
@@ -156,5 +157,15 @@ serves() {
         wait "${pids[i - 1]}"
         cmp "$file" "$T/$i.payload.$$.copy"
     done
-    grep -q 'complete: .*: 30000000 of 30000000 bytes sent' "$T/run"
+    wait_for 10 eval '[[ $(grep -c "complete: .*: 30000000 of 30000000 bytes sent" "$T/run") == 4 ]]'
+}
+
+@test "make run serves four clients by the very command that it prints" {
+    serves_as_it_says run
+    [[ $(grep -c 'Spawned' "$T/run") == 4 ]] || fail "$(cat "$T/run")"
+}
+
+@test "make run-resident serves them from one process" {
+    serves_as_it_says run-resident
+    [[ $(grep -c 'Execing' "$T/run") == 1 ]] || fail "$(cat "$T/run")"
 }

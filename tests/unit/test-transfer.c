@@ -1632,6 +1632,32 @@ static void test_disk(void **state)
     }
 }
 
+/*
+ * The steps to the next look are cut short where the timeout is, and yet they come to an end: a
+ * page that never came kept its client for ever, neither sent to nor reset.
+ */
+static void test_disk_and_short_timeouts(void **state)
+{
+    static const int64_t timeouts[] = {8 * CLOCK_MS, 80 * CLOCK_MS, CLOCK_SECOND, 2 * CLOCK_SECOND};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(timeouts); i++) {
+        struct world w;
+        begin(&w, SOCKET_TCP, SMALL);
+        w.limits.stall_timeout = timeouts[i];
+        kernel.file.on_disk = true;
+        kernel.file.seek = FOREVER;
+        int64_t since = kernel.now;
+        step(&w, POLLOUT);
+        while (w.s->sends == 0)
+            round_trip(&w);
+        assert_true(kernel.now - since <= 511 * CLOCK_MS);
+        go_on(&w);
+        check_reset(&w);
+        assert_int_equal(status_of(&w), EX_IOERR);
+    }
+}
+
 /* What is in memory costs one look a turn, and no advice. */
 static void test_warm_file_costs_one_look(void **state)
 {
@@ -2314,6 +2340,7 @@ static const struct {
     {test_event_does_not_put_off, "time: an event before the time does not put it off"},
     {test_new_state_waits_anew, "time: the next state has waits of its own"},
     {test_warm_file_costs_one_look, "disk: a file in memory costs one look a turn"},
+    {test_disk_and_short_timeouts, "disk: never, and the stall timeout is short"},
     {test_reads_ahead, "disk: what lies ahead is on its way"},
     {test_slow_disk_is_no_stall, "disk: a slow one is not the client's stall"},
     {test_end_of_the_slot, "promise: the slot's own end, of a file that grows"},
