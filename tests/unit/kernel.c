@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -1108,6 +1109,66 @@ int sd_listen_fds_with_names(int unset_environment, char ***names)
         (*names)[i] = strdup(text ? given[i] : "unknown");
     (*names)[n] = NULL;
     return n;
+}
+
+static uint64_t dice; /* not of struct kernel, which each test begins anew */
+
+void kernel_seed(uint64_t seed)
+{
+    const char *given = getenv("SEED");
+
+    dice = given ? strtoull(given, NULL, 0) | 1 : seed;
+    print_message("# SEED=0x%" PRIx64 "\n", dice);
+}
+
+uint64_t kernel_dice(void)
+{
+    return dice;
+}
+
+uint64_t kernel_roll(uint64_t sides)
+{
+    dice ^= dice << 13; /* xorshift64 */
+    dice ^= dice >> 7;
+    dice ^= dice << 17;
+    return dice % sides;
+}
+
+off_t kernel_by_chance(struct kernel_socket *s, size_t count)
+{
+    off_t free = s->room - (s->queued - s->acked);
+    off_t bytes = kernel.file.size - s->slot->offset;
+
+    switch (kernel_roll(12)) {
+    case 0:
+        return -EINTR;
+    case 1:
+        return -EAGAIN;
+    case 2:
+        if (kernel_roll(20) == 0)
+            return kernel_roll(2) ? -EIO : -ENOMEM;
+    }
+    if (bytes <= 0)
+        return 0;
+    if (free <= 0)
+        return -EAGAIN;
+    bytes = bytes < free ? bytes : free;
+    bytes = bytes < (off_t)count ? bytes : (off_t)count;
+    return kernel_roll(3) ? bytes : 1 + (off_t)kernel_roll((uint64_t)bytes);
+}
+
+void kernel_forget_signals(void)
+{
+    static const struct timespec none = {0, 0};
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
+    while (sigtimedwait(&set, NULL, &none) >= 0)
+        continue;
 }
 
 void suite_add(

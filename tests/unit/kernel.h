@@ -242,6 +242,17 @@ void kernel_turn(struct kernel_socket *socket);
 /* How often the call with that letter was made. */
 int kernel_calls(const struct kernel_socket *socket, char letter);
 
+/* Chance, the same on every machine: SEED= of the environment, or else this one; it is printed. */
+void kernel_seed(uint64_t seed);
+uint64_t kernel_roll(uint64_t sides);
+uint64_t kernel_dice(void); /* a SEED= with which all goes on as from here */
+
+/* What one sendfile(2) in a storm does; for kernel_socket.chance. */
+off_t kernel_by_chance(struct kernel_socket *socket, size_t count);
+
+/* A signal that came to nobody must not come to the next test. */
+void kernel_forget_signals(void);
+
 /* Cases are data: one line of TAP for each, made from a table. */
 struct suite {
     struct CMUnitTest tests[1200];

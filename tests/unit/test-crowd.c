@@ -43,16 +43,6 @@ void *__wrap_malloc(size_t size)
     return __real_malloc(size);
 }
 
-static uint64_t dice;
-
-static uint64_t roll(uint64_t sides)
-{
-    dice ^= dice << 13; /* xorshift64: the same on every machine */
-    dice ^= dice >> 7;
-    dice ^= dice << 17;
-    return dice % sides;
-}
-
 /* ---- the naive one ---- */
 
 #define MOST 300
@@ -187,25 +177,22 @@ static void test_lower_limit(void **state)
 static void test_any_order(void **state)
 {
     const uint32_t *room = *state;
-    const char *seed = getenv("SEED");
-
-    dice = seed ? strtoull(seed, NULL, 0) | 1 : UINT64_C(0x2545f4914f6cdd1d);
-    print_message("# SEED=0x%" PRIx64 "\n", dice);
+    kernel_seed(UINT64_C(0x2545f4914f6cdd1d));
     for (int times = 0; times < 20; times++) {
         struct model m;
-        uint64_t sources = 1 + roll(2UL * *room);
-        uint32_t most = 1 + (uint32_t)roll(8);
+        uint64_t sources = 1 + kernel_roll(2UL * *room);
+        uint32_t most = 1 + (uint32_t)kernel_roll(8);
         no_entropy = times % 4 == 0;
         begin(&m, *room);
         no_entropy = false;
         for (int i = 0; i < 3000; i++) {
-            if (m.n > 0 && roll(m.n < *room ? 3 : 2) == 0)
-                go(&m, (uint32_t)roll(m.n));
+            if (m.n > 0 && kernel_roll(m.n < *room ? 3 : 2) == 0)
+                go(&m, (uint32_t)kernel_roll(m.n));
             else if (m.n < *room) /* nobody is let in beyond what it was made for */
-                (void)come(&m, roll(sources) << roll(2) * 32, most);
+                (void)come(&m, kernel_roll(sources) << kernel_roll(2) * 32, most);
         }
         while (m.n > 0)
-            go(&m, (uint32_t)roll(m.n));
+            go(&m, (uint32_t)kernel_roll(m.n));
         for (uint32_t i = 0; i < *room; i++) /* nothing was lost */
             assert_true(come(&m, i, 1));
         crowd_free(m.crowd);

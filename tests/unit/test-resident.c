@@ -671,21 +671,6 @@ static int run(struct stage *stage)
         &stage->handover, &stage->sources, &stage->options, &stage->report, &stage->problem);
 }
 
-/* A signal that came to nobody must not come to the next test. */
-static void forget_signals(void)
-{
-    static const struct timespec none = {0, 0};
-    sigset_t set;
-
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGHUP);
-    assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
-    while (sigtimedwait(&set, NULL, &none) >= 0)
-        continue;
-}
-
 static int count_descriptors(void)
 {
     DIR *all = opendir("/proc/self/fd");
@@ -770,7 +755,7 @@ static void test_scene(void **state)
     unsigned long accepts = 0;
     int descriptors = count_descriptors();
 
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, scene);
     int r = run(&stage);
     if (r != scene->result)
@@ -796,7 +781,7 @@ static void test_many_events(void **state)
     int descriptors = count_descriptors();
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     assert_int_equal(run(&stage), 0);
     assert_int_equal(kernel.epoll_max, kernel.epoll_most);
@@ -813,7 +798,7 @@ static void test_slow_start(void **state)
     int descriptors = count_descriptors();
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     world.start = 5 * SECOND;
     assert_int_equal(run(&stage), 0);
@@ -831,7 +816,7 @@ static void test_slow_log(void **state)
     int descriptors = count_descriptors();
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     world.log = 5 * SECOND;
     assert_int_equal(run(&stage), 0);
@@ -854,7 +839,7 @@ static void test_arming(void **state)
         struct scene scene = {.size = 1000, .guests = {GOOD(.n = 3, .every = 100)}};
         scene.events[0] = cases[i].event;
         int descriptors = count_descriptors();
-        forget_signals();
+        kernel_forget_signals();
         build(&stage, &scene);
         assert_int_equal(run(&stage), 0);
         for (int j = 0; j < 3; j++) {
@@ -879,7 +864,7 @@ static void test_directory(void **state)
     int descriptors = count_descriptors();
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     (void)mkdir("below", 0755);
     build(&stage, &scene);
     sources_close(&stage.sources);
@@ -977,7 +962,7 @@ static void test_refusal(void **state)
         .rate = c->rate};
     int descriptors = count_descriptors();
 
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     world.limit = c->limit;
     world.getrlimit_error = c->getrlimit_error;
@@ -1037,7 +1022,7 @@ static void test_limit(void **state)
         .most = c->most};
     int descriptors = count_descriptors();
 
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     world.limit = (struct rlimit){c->soft, c->hard};
     assert_int_equal(run(&stage), 0);
@@ -1143,7 +1128,7 @@ static void test_talk(void **state)
     int descriptors = count_descriptors();
     size_t n = 0;
 
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &c->scene);
     stage.handover.notify = (struct notify){.fd = KERNEL_NOTIFY, .watchdog = c->watchdog};
     world.send_error = c->busy ? EAGAIN : 0;
@@ -1176,7 +1161,7 @@ static void test_status_of_an_evil_name(void **state)
     int descriptors = count_descriptors();
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     sources_close(&stage.sources);
     stage.options.file = "x\nMAINPID=1\nx";
@@ -1196,63 +1181,30 @@ static void test_status_of_an_evil_name(void **state)
 
 /* ---- the storm ---- */
 
-static uint64_t dice;
-
-static uint64_t roll(uint64_t sides)
-{
-    dice ^= dice << 13; /* xorshift64: the same storm on every machine */
-    dice ^= dice >> 7;
-    dice ^= dice << 17;
-    return dice % sides;
-}
-
-static off_t by_chance(struct kernel_socket *s, size_t count)
-{
-    off_t free = s->room - (s->queued - s->acked);
-    off_t bytes = kernel.file.size - s->slot->offset;
-
-    switch (roll(12)) {
-    case 0:
-        return -EINTR;
-    case 1:
-        return -EAGAIN;
-    case 2:
-        if (roll(50) == 0)
-            return roll(2) ? -EIO : -ENOMEM;
-    }
-    if (bytes <= 0)
-        return 0;
-    if (free <= 0)
-        return -EAGAIN;
-    bytes = bytes < free ? bytes : free;
-    bytes = bytes < (off_t)count ? bytes : (off_t)count;
-    return roll(3) ? bytes : 1 + (off_t)roll((uint64_t)bytes);
-}
-
 #define CROWD 120
 
 /* Whoever comes; some leave, some stall, and the descriptors run out at times. */
 static void add_somebody(struct stage *stage, int64_t span)
 {
-    struct kernel_socket *s = kernel_expect((int)roll(stage->handover.n_listeners));
+    struct kernel_socket *s = kernel_expect((int)kernel_roll(stage->handover.n_listeners));
     int number = (int)(s - kernel.sockets);
-    int64_t at = START + (int64_t)roll((uint64_t)span) / MS * MS;
+    int64_t at = START + (int64_t)kernel_roll((uint64_t)span) / MS * MS;
     bool tcp = s->kind <= SOCKET_MPTCP;
 
-    s->room = 1 + (off_t)roll(100000);
-    s->reads = roll(10) ? 1 + (off_t)roll(20000) : 0;
-    s->ends_at_end = roll(4);
-    s->source = (uint32_t)roll(10);
-    s->chance = by_chance;
+    s->room = 1 + (off_t)kernel_roll(100000);
+    s->reads = kernel_roll(10) ? 1 + (off_t)kernel_roll(20000) : 0;
+    s->ends_at_end = kernel_roll(4);
+    s->source = (uint32_t)kernel_roll(10);
+    s->chance = kernel_by_chance;
     s->allow_changes = true; /* the fake does not follow several files */
     stage->arrivals[number] = at;
     add_event(stage, (struct kernel_event){at, EVENT_ARRIVES, 0, number});
-    if (roll(4) == 0)
-        add_event(stage, (struct kernel_event){at + (int64_t)roll(100) * MS,
-                             tcp && roll(2) ? EVENT_RESETS : EVENT_INPUT, 3000, number});
-    if (roll(6) == 0)
-        add_event(
-            stage, (struct kernel_event){at + (int64_t)roll(1000) * MS, EVENT_ENDS, 0, number});
+    if (kernel_roll(4) == 0)
+        add_event(stage, (struct kernel_event){at + (int64_t)kernel_roll(100) * MS,
+                             tcp && kernel_roll(2) ? EVENT_RESETS : EVENT_INPUT, 3000, number});
+    if (kernel_roll(6) == 0)
+        add_event(stage,
+            (struct kernel_event){at + (int64_t)kernel_roll(1000) * MS, EVENT_ENDS, 0, number});
 }
 
 static void add_accidents(struct stage *stage, int64_t span)
@@ -1261,17 +1213,18 @@ static void add_accidents(struct stage *stage, int64_t span)
     static const enum deed deeds[] = {PUBLISH, RESTORE, OVERWRITE, NO_WATCH, NO_DISK};
 
     for (int i = 0; i < 3; i++) {
-        int64_t at = START + (int64_t)roll((uint64_t)span);
-        int error = shortages[roll(LENGTH(shortages))];
+        int64_t at = START + (int64_t)kernel_roll((uint64_t)span);
+        int error = shortages[kernel_roll(LENGTH(shortages))];
         add_event(stage, (struct kernel_event){at, EVENT_ACCEPT, error, 0});
-        add_event(stage, (struct kernel_event){at + (int64_t)roll(500) * MS, EVENT_ACCEPT, 0, 0});
+        add_event(
+            stage, (struct kernel_event){at + (int64_t)kernel_roll(500) * MS, EVENT_ACCEPT, 0, 0});
     }
     for (int i = 0; i < 6; i++)
-        add_event(stage, (struct kernel_event){START + (int64_t)roll((uint64_t)span), EVENT_TEST,
-                             deeds[roll(LENGTH(deeds))], 0});
-    if (roll(4) == 0)
-        add_event(stage, (struct kernel_event){START + (int64_t)roll((uint64_t)span), EVENT_SIGNAL,
-                             roll(2) ? SIGTERM : SIGINT, 0});
+        add_event(stage, (struct kernel_event){START + (int64_t)kernel_roll((uint64_t)span),
+                             EVENT_TEST, deeds[kernel_roll(LENGTH(deeds))], 0});
+    if (kernel_roll(4) == 0)
+        add_event(stage, (struct kernel_event){START + (int64_t)kernel_roll((uint64_t)span),
+                             EVENT_SIGNAL, kernel_roll(2) ? SIGTERM : SIGINT, 0});
     add_event(stage, (struct kernel_event){START + span, EVENT_ACCEPT, 0, 0});
 }
 
@@ -1299,29 +1252,27 @@ static void check_storm(struct stage *stage, int descriptors, unsigned long *vie
 static void test_storm(void **state)
 {
     static struct stage stage;
-    const char *seed = getenv("SEED");
     int descriptors = count_descriptors();
     unsigned long views[4] = {0};
 
     (void)state;
-    dice = seed ? strtoull(seed, NULL, 0) | 1 : UINT64_C(0x9e3779b97f4a7c15);
-    print_message("# SEED=0x%" PRIx64 "\n", dice);
+    kernel_seed(UINT64_C(0x9e3779b97f4a7c15));
     for (int i = 0; i < 300; i++) {
-        const struct scene scene = {.size = (off_t)roll(roll(3) ? 50000 : 3 * MIB),
+        const struct scene scene = {.size = (off_t)kernel_roll(kernel_roll(3) ? 50000 : 3 * MIB),
             .kinds = {SOCKET_TCP, SOCKET_UNIX, SOCKET_MPTCP},
-            .listeners = 1 + (int)roll(3),
-            .stall_timeout = (int64_t)(1 + roll(8)) * SECOND,
-            .drain_timeout = (int64_t)(1 + roll(8)) * SECOND,
-            .stop_timeout = (int64_t)(1 + roll(3)) * SECOND,
+            .listeners = 1 + (int)kernel_roll(3),
+            .stall_timeout = (int64_t)(1 + kernel_roll(8)) * SECOND,
+            .drain_timeout = (int64_t)(1 + kernel_roll(8)) * SECOND,
+            .stop_timeout = (int64_t)(1 + kernel_roll(3)) * SECOND,
             .idle_exit = 5 * SECOND,
-            .most = 5 + (int64_t)roll(CROWD),
-            .per_source = (int64_t)roll(12),
-            .seek = (int64_t)roll(600 * MS)};
-        int64_t span = (int64_t)(1 + roll(4000)) * MS;
-        forget_signals();
+            .most = 5 + (int64_t)kernel_roll(CROWD),
+            .per_source = (int64_t)kernel_roll(12),
+            .seek = (int64_t)kernel_roll(600 * MS)};
+        int64_t span = (int64_t)(1 + kernel_roll(4000)) * MS;
+        kernel_forget_signals();
         build(&stage, &scene);
         stage.handover.notify =
-            (struct notify){.fd = KERNEL_NOTIFY, .watchdog = (int64_t)roll(2) * 3 * SECOND};
+            (struct notify){.fd = KERNEL_NOTIFY, .watchdog = (int64_t)kernel_roll(2) * 3 * SECOND};
         stage.report.level = LOG_ERR - 1;
         for (int j = 0; j < CROWD; j++)
             add_somebody(&stage, span);
@@ -1359,7 +1310,7 @@ int main(void)
     suite_add(&suite, test_status_of_an_evil_name, NULL, "supervisor: a name with newlines");
     suite_add(&suite, test_storm, NULL, "storm: 300 times 120 clients");
     int failed = suite_run(&suite, "resident");
-    forget_signals();
+    kernel_forget_signals();
     (void)unlink("file");
     (void)unlink("new");
     (void)chdir("/");

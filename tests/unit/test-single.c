@@ -192,26 +192,12 @@ static int run(struct stage *stage)
         &stage->handover, &stage->sources, &stage->options, &stage->report, &stage->problem);
 }
 
-/* A signal that came to nobody must not come to the next test. */
-static void forget_signals(void)
-{
-    static const struct timespec none = {0, 0};
-    sigset_t set;
-
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
-    while (sigtimedwait(&set, NULL, &none) >= 0)
-        continue;
-}
-
 static void test_scene(void **state)
 {
     const struct scene *scene = *state;
     struct stage stage;
 
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, scene);
     assert_int_equal(run(&stage), 0);
     int64_t lasted = kernel.now - START;
@@ -261,7 +247,7 @@ static void test_rounding(void **state)
         .stall_timeout = c->stall_timeout};
     struct stage stage;
 
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     assert_int_equal(run(&stage), 0);
     assert_int_equal(stage.report.status, EX_TEMPFAIL);
@@ -280,7 +266,7 @@ static void test_nearest(void **state)
     struct stage stage;
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     assert_int_equal(run(&stage), 0);
     assert_int_equal(kernel.first_timeout, 0 + 10000); /* sending: the looks alone */
@@ -299,7 +285,7 @@ static void test_slow_disk(void **state)
     struct stage stage;
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     kernel.sockets[1].room = 100000;
     kernel.send_cost = 10 * MS;
@@ -346,7 +332,7 @@ static void test_refusal(void **state)
         .size = 1000, .clients = {GOOD, {c->kind, 0, 1, {{0}}, false, VIEW_OPEN}}, .n = 2};
     struct stage stage;
 
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     stage.options.rate = c->rate;
     kernel.sockets[1].pace_error = c->pace_error;
@@ -376,7 +362,7 @@ static void test_poll_fails(void **state)
             .n = 2,
             .events = {{LATE(5), EVENT_WAKE, errors[i], 0}}};
         struct stage stage;
-        forget_signals();
+        kernel_forget_signals();
         build(&stage, &scene);
         assert_int_equal(run(&stage), 0);
         assert_int_equal(stage.report.status, EX_OSERR);
@@ -405,7 +391,7 @@ static void test_reports(void **state)
     int saved = dup(STDERR_FILENO);
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     stage.report.level = LOG_INFO;
     assert_int_equal(pipe(ends), 0);
@@ -437,7 +423,7 @@ static void test_ready(void **state)
     int ends[2];
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
     stage.handover.notify.fd = ends[0];
@@ -457,7 +443,7 @@ static void test_file_of_each(void **state)
     struct served served[2];
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     other = stage.source;
     other.end = 400;
@@ -477,7 +463,7 @@ static void test_early_signal(void **state)
     struct stage stage;
 
     (void)state;
-    forget_signals();
+    kernel_forget_signals();
     build(&stage, &scene);
     assert_int_equal(kill(getpid(), SIGTERM), 0);
     assert_int_equal(run(&stage), 0);
@@ -505,6 +491,6 @@ int main(void)
     suite_add(&suite, test_file_of_each, NULL, "files: each socket its own");
     suite_add(&suite, test_early_signal, NULL, "signal: before the first wait");
     int failed = suite_run(&suite, "single");
-    forget_signals();
+    kernel_forget_signals();
     return failed;
 }

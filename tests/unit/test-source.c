@@ -951,16 +951,6 @@ static void test_no_memory(void **state)
     sources_close(&shop.sources);
 }
 
-static uint64_t dice;
-
-static uint64_t roll(uint64_t sides)
-{
-    dice ^= dice << 13; /* xorshift64: the same on every machine */
-    dice ^= dice >> 7;
-    dice ^= dice << 17;
-    return dice % sides;
-}
-
 /* As many descriptors as there are openings that somebody counts on, and each still its own file.
  */
 static void test_openings(void **state)
@@ -971,23 +961,21 @@ static void test_openings(void **state)
         off_t size;
     } transfers[30];
     const struct options options = {.file = "file", .length = ALL};
-    const char *seed = getenv("SEED");
     int descriptors = count_descriptors();
     struct shop shop;
     off_t size = SIZE;
 
     (void)state;
-    dice = seed ? strtoull(seed, NULL, 0) | 1 : UINT64_C(0x9e3779b97f4a7c15);
-    print_message("# SEED=0x%" PRIx64 "\n", dice);
+    kernel_seed(UINT64_C(0x9e3779b97f4a7c15));
     memset(transfers, 0, sizeof(transfers));
     lay_out();
     assert_int_equal(open_file(&shop, &options, -1), 0);
     struct served *served = sources_for(&shop.sources, 0);
     for (int i = 0; i < 5000; i++) {
-        size_t n = roll(LENGTH(transfers));
+        size_t n = kernel_roll(LENGTH(transfers));
         struct source *source;
-        if (roll(10) == 0) {
-            size = 1 + (off_t)roll(100000);
+        if (kernel_roll(10) == 0) {
+            size = 1 + (off_t)kernel_roll(100000);
             assert_int_equal(truncate("new", size), 0);
             assert_int_equal(rename("new", "file"), 0);
             assert_int_equal(close(open("new", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)), 0);

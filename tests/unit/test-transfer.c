@@ -1943,39 +1943,6 @@ static void test_acknowledged_never_more_than_promised(void **state)
 
 /* ---- the storm ---- */
 
-static uint64_t dice;
-
-static uint64_t roll(uint64_t sides)
-{
-    dice ^= dice << 13; /* xorshift64: the same storm on every machine */
-    dice ^= dice >> 7;
-    dice ^= dice << 17;
-    return dice % sides;
-}
-
-static off_t by_chance(struct kernel_socket *s, size_t count)
-{
-    off_t free = s->room - (s->queued - s->acked);
-    off_t bytes = kernel.file.size - s->slot->offset;
-
-    switch (roll(12)) {
-    case 0:
-        return -EINTR;
-    case 1:
-        return -EAGAIN;
-    case 2:
-        if (roll(20) == 0)
-            return roll(2) ? -EIO : -ENOMEM;
-    }
-    if (bytes <= 0)
-        return 0;
-    if (free <= 0)
-        return -EAGAIN;
-    bytes = bytes < free ? bytes : free;
-    bytes = bytes < (off_t)count ? bytes : (off_t)count;
-    return roll(3) ? bytes : 1 + (off_t)roll((uint64_t)bytes);
-}
-
 static void befall(struct world *w)
 {
     static const enum kernel_event_kind common[] = {
@@ -1983,31 +1950,31 @@ static void befall(struct world *w)
     static const enum kernel_event_kind rare[] = {
         EVENT_ENDS, EVENT_TOUCH, EVENT_TRUNCATE, EVENT_RESETS, EVENT_CLOSES};
     bool tcp = w->s->kind <= SOCKET_MPTCP;
-    enum kernel_event_kind kind = common[roll(LENGTH(common))];
+    enum kernel_event_kind kind = common[kernel_roll(LENGTH(common))];
     uint64_t most = 100000;
 
-    if (roll(40) == 0) {
-        kind = rare[roll(LENGTH(rare))];
+    if (kernel_roll(40) == 0) {
+        kind = rare[kernel_roll(LENGTH(rare))];
         most = (uint64_t)kernel.file.size + 2;
     }
     if ((kind == EVENT_RESETS && !tcp) || (kind == EVENT_CLOSES && w->s->kind != SOCKET_UNIX))
         return;
-    kernel_do(kind, w->s, (off_t)roll(most));
+    kernel_do(kind, w->s, (off_t)kernel_roll(most));
 }
 
 static void one_of_the_storm(struct world *w)
 {
-    begin(w, (enum socket_kind)roll(4), (off_t)roll(roll(4) ? 5000 : 3 * MIB));
-    w->s->chance = by_chance;
-    w->s->room = 1 + (off_t)roll(200000);
-    kernel.file.on_disk = roll(3) == 0;
-    kernel.file.seek = (int64_t)roll(100 * CLOCK_MS);
+    begin(w, (enum socket_kind)kernel_roll(4), (off_t)kernel_roll(kernel_roll(4) ? 5000 : 3 * MIB));
+    w->s->chance = kernel_by_chance;
+    w->s->room = 1 + (off_t)kernel_roll(200000);
+    kernel.file.on_disk = kernel_roll(3) == 0;
+    kernel.file.seek = (int64_t)kernel_roll(100 * CLOCK_MS);
     step(w, POLLOUT);
     for (int i = 0; !transfer_ended(&w->t); i++) {
         befall(w);
-        if (roll(500) == 0) {
+        if (kernel_roll(500) == 0) {
             transfer_stop(&w->t);
-        } else if (roll(100) == 0) {
+        } else if (kernel_roll(100) == 0) {
             struct transfer successor;
             w->s->restarted_at_end |= w->slot.state == TRANSFER_DRAINING;
             transfer_start(&successor, &w->slot, kernel_fd(w->s), w->s->kind, &w->source,
@@ -2015,7 +1982,7 @@ static void one_of_the_storm(struct world *w)
             w->t = successor;
         } else {
             short revents = kernel_revents(w->s, w->t.wants);
-            if (!revents || roll(4) == 0)
+            if (!revents || kernel_roll(4) == 0)
                 kernel.now =
                     w->t.wake != CLOCK_NEVER && w->t.wake > kernel.now ? w->t.wake : kernel.now;
             step(w, w->t.wants ? revents : 0);
@@ -2142,15 +2109,13 @@ static void test_break(void **state)
  */
 static void test_storm(void **state)
 {
-    const char *seed = getenv("SEED");
     unsigned long ends[TRANSFER_EVENTS] = {0};
 
     (void)state;
-    dice = seed ? strtoull(seed, NULL, 0) | 1 : UINT64_C(0x9e3779b97f4a7c15);
-    print_message("# SEED=0x%" PRIx64 "\n", dice);
+    kernel_seed(UINT64_C(0x9e3779b97f4a7c15));
     for (int i = 0; i < 20000; i++) {
         struct world w;
-        uint64_t before = dice;
+        uint64_t before = kernel_dice();
         one_of_the_storm(&w);
         ends[w.t.event]++;
         bool whole = w.s->queued == w.slot.end - w.slot.start && w.s->fin;
@@ -2216,15 +2181,15 @@ static void step_one(struct many *m, struct one *o, short revents)
 
 static void start_one(struct many *m, struct one *o)
 {
-    enum socket_kind kind = (enum socket_kind)roll(4);
+    enum socket_kind kind = (enum socket_kind)kernel_roll(4);
 
     transfer_slot_init(&o->slot, &m->source, kernel.now);
-    if (roll(3) == 0)
-        o->slot.end = (off_t)roll(5000); /* a part of it, which fits at once */
+    if (kernel_roll(3) == 0)
+        o->slot.end = (off_t)kernel_roll(5000); /* a part of it, which fits at once */
     o->s = kernel_connect(kind, &o->slot);
-    o->s->room = 1 + (off_t)roll(roll(2) ? 200000 : 3 * MIB);
-    o->s->ends_at_end = roll(2);
-    o->s->chance = roll(2) ? by_chance : NULL;
+    o->s->room = 1 + (off_t)kernel_roll(kernel_roll(2) ? 200000 : 3 * MIB);
+    o->s->ends_at_end = kernel_roll(2);
+    o->s->chance = kernel_roll(2) ? kernel_by_chance : NULL;
     transfer_start(&o->t, &o->slot, kernel_fd(o->s), kind, &m->source, &m->limits, kernel.now);
     step_one(m, o, POLLOUT);
 }
@@ -2233,13 +2198,13 @@ static void befall_one(struct one *o)
 {
     static const enum kernel_event_kind kinds[] = {EVENT_ACK, EVENT_ACK, EVENT_INPUT, EVENT_ENDS};
     bool tcp = o->s->kind <= SOCKET_MPTCP;
-    enum kernel_event_kind kind = kinds[roll(LENGTH(kinds))];
+    enum kernel_event_kind kind = kinds[kernel_roll(LENGTH(kinds))];
 
-    if (kind == EVENT_ENDS && roll(20))
+    if (kind == EVENT_ENDS && kernel_roll(20))
         return;
-    if (roll(200) == 0)
+    if (kernel_roll(200) == 0)
         kind = tcp ? EVENT_RESETS : EVENT_INPUT;
-    kernel_do(kind, o->s, (off_t)roll(roll(4) ? 50000 : 2 * MIB));
+    kernel_do(kind, o->s, (off_t)kernel_roll(kernel_roll(4) ? 50000 : 2 * MIB));
 }
 
 /* Time goes on: mostly a little, at times for long, and not seldom not at all. */
@@ -2248,8 +2213,9 @@ static void let_time_pass(void)
     static const int64_t spans[] = {
         1, CLOCK_MS / 3, 20 * CLOCK_MS, CLOCK_SECOND, 20 * CLOCK_SECOND};
 
-    if (roll(3))
-        kernel.now += (int64_t)roll((uint64_t)spans[roll(roll(20) ? 3 : LENGTH(spans))]);
+    if (kernel_roll(3))
+        kernel.now +=
+            (int64_t)kernel_roll((uint64_t)spans[kernel_roll(kernel_roll(20) ? 3 : LENGTH(spans))]);
 }
 
 static void one_crowd(struct many *m)
@@ -2259,27 +2225,27 @@ static void one_crowd(struct many *m)
 
     memset(m->last, 0, sizeof(m->last));
     kernel_reset(&m->source, 5 * MIB);
-    m->limits.stall_timeout = timeouts[roll(LENGTH(timeouts))];
-    m->limits.drain_timeout = timeouts[roll(LENGTH(timeouts))];
-    kernel.file.on_disk = roll(2);
+    m->limits.stall_timeout = timeouts[kernel_roll(LENGTH(timeouts))];
+    m->limits.drain_timeout = timeouts[kernel_roll(LENGTH(timeouts))];
+    kernel.file.on_disk = kernel_roll(2);
     for (size_t i = 0; i < MANY; i++)
         start_one(m, &m->ones[i]);
     for (int i = 0; i < 3000; i++) {
-        struct one *o = &m->ones[roll(MANY)];
+        struct one *o = &m->ones[kernel_roll(MANY)];
         if (transfer_ended(&o->t)) {
             if (kernel.n_sockets < KERNEL_SOCKETS)
                 start_one(m, o);
             continue;
         }
-        if (roll(50) == 0) { /* other files have pushed this one out of memory */
+        if (kernel_roll(50) == 0) { /* other files have pushed this one out of memory */
             kernel.file.cached = 0;
             kernel.file.n_reads = 0;
-            kernel.file.seek = (int64_t)roll(700 * CLOCK_MS);
+            kernel.file.seek = (int64_t)kernel_roll(700 * CLOCK_MS);
         }
         befall_one(o);
         let_time_pass();
         short revents = o->t.wants ? kernel_revents(o->s, o->t.wants) : 0;
-        if (revents || kernel.now >= o->t.wake || roll(10) == 0)
+        if (revents || kernel.now >= o->t.wake || kernel_roll(10) == 0)
             step_one(m, o, revents);
     }
 }
@@ -2291,11 +2257,8 @@ static void one_crowd(struct many *m)
 static void test_queues_keep_their_order(void **state)
 {
     static struct many m;
-    const char *seed = getenv("SEED");
-
     (void)state;
-    dice = seed ? strtoull(seed, NULL, 0) | 1 : UINT64_C(0x853c49e6748fea9b);
-    print_message("# SEED=0x%" PRIx64 "\n", dice);
+    kernel_seed(UINT64_C(0x853c49e6748fea9b));
     memset(&m, 0, sizeof(m));
     for (int i = 0; i < 300; i++)
         one_crowd(&m);
