@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # The one table of cases. Each launcher's file names them all, and table.bats sees to that. A file
-# defines `serve`, which starts its launcher with the shipped entry or the documented command.
+# defines `serve`, which starts its launcher with the shipped entry or the documented command; with
+# an argument, one of sed(1), with that line of it changed.
 
 load world
 
@@ -78,10 +79,31 @@ case_terminated() {
     serve
     midway one
     kill -TERM "$pid"
+    if resident; then
+        lets_go_on
+        return
+    fi
     go
     client_gets one "$cut *"
     client_has_start one "$file"
     logs notice "stopped: .* to $peer: "
+}
+
+# Who is served by the resident decant gets all of it, and who comes then waits for the next one.
+lets_go_on() {
+    wait_for 20 has_taken_term
+    [[ ! $keeps ]] || client two "touch=$T/connected" drain
+    [[ ! $keeps ]] || wait_for 20 test -e "$T/connected"
+    go
+    client_has_all one "$file"
+    if [[ ! $keeps ]]; then
+        logs info "complete: .* to $peer: $all"
+        wait_for 20 no_port
+        return
+    fi
+    client_has_all two "$file"
+    logs info "complete: .* to 127\.0\.0\.1:[0-9]+: $all" 2
+    were_processes 2
 }
 
 # Where descriptor 2 is the client, this is where cat(1) writes its own words into the stream.
@@ -110,6 +132,7 @@ case_quick() {
     [[ $(sha256sum "$T"/many/* | cut -d' ' -f1 | uniq) == "$(sha256sum <"$file" | cut -d' ' -f1)" ]] ||
         fail 'other bytes than those of the file'
     logs info "complete: .* to $peer: $all" 600
+    ! resident || were_processes 1
 }
 
 # Fifty that are slow together: the default of tcpserver and its kin lets the 41st wait in silence.
@@ -129,6 +152,63 @@ case_at_once() {
         client_has_all "$i" "$file"
     done
     logs info "complete: .* to $peer: $all" 50
+    ! resident || were_processes 1
+}
+
+# The rest of its table is for `wait` alone. The entry's 30 s become so few that clients come while it
+# ends, again and again: who is in the queue then waits for the next one.
+case_idle() {
+    local i
+
+    payload 100000
+    serve 's/--idle-exit=30s/--idle-exit=10ms/'
+    for i in 1 2 3; do
+        client "$i" drain
+        client_has_all "$i" "$file"
+        wait_for 20 no_decant
+    done
+    logs info "complete: .* to $peer: $all" 3
+    were_processes 3
+    load_world --clients=1 --connections=60 --gap=0/30
+    logs info "complete: .* to $peer: $all" 63
+}
+
+case_renamed() {
+    payload 20000000
+    cp "$file" "$T/before"
+    serve
+    midway one
+    head -c 3000000 /dev/urandom >"$file.new"
+    chmod 644 "$file.new"
+    mv "$file.new" "$file"
+    client two drain
+    client_has_all two "$file"
+    go
+    client_has_all one "$T/before"
+    logs info 'complete: .*: (3000000 of 3000000|20000000 of 20000000) bytes sent' 2
+    were_processes 1
+}
+
+# Nobody but decant takes those that wait: if it did not, the launcher would start it for ever for the
+# first of them, and close the service before long. All are reset, and the file that is there at last goes
+# to the next.
+case_missing_often() {
+    local i wrong
+
+    serve
+    mkdir "$T/many"
+    # shellcheck disable=SC2016
+    seq 100 | timeout 120 nsenter --net="/proc/$world/ns/net" xargs -P 8 -n 1 sh -c \
+        'exec "$0/peer" --result="$1/many/$2.result" "@$1/address" drain >"$1/many/$2"' \
+        "$tools_of_tests" "$T" 3>&-
+    wrong=$(cat "$T"/many/*.result | grep -cvx 'reset 0' || true)
+    [[ $wrong == 0 ]] || fail "$wrong of 100 were not reset: $(cat "$T"/many/*.result | sort | uniq -c)"
+    [[ -z $(find "$T/many" -type f ! -name '*.result' -size +0) ]] || fail 'they got bytes'
+    wait_for 20 no_decant
+    (($(records) <= 100)) || fail "$(records) starts for 100 clients"
+    payload 3000000
+    client one drain
+    client_has_all one "$file"
 }
 
 # For the entries alone, which name a user. The mode keeps out everybody but root.

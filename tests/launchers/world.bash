@@ -9,6 +9,12 @@ load ../black-box/common
 here=$root/tests/launchers
 tools_of_tests=$tools # enter() puts others into their place
 
+# The files *-wait.bats are those of the launchers that hand over the listening socket, and then wait:
+# their decant stays for 30 s after its last client, and is the same for all of them.
+case ${BATS_TEST_FILENAME##*/} in
+*-wait.bats) mode=resident ;;
+esac
+
 setup_file() {
     # One at a time: where something is left to build, two would write the same files.
     flock "$root/Makefile" make -C "$root" --silent install DESTDIR="$BATS_FILE_TMPDIR/tree" \
@@ -90,6 +96,13 @@ enter() {
     peer='127\.0\.0\.1:[0-9]+'
     log=syslog # where the records go: syslog or err
     cut=reset  # how a client sees that it has not got everything
+    keeps=yes  # the launcher keeps the port when decant ends
+}
+
+# load_world OPTION...: many clients in that world; what has become of them is in $T/load
+load_world() {
+    timeout 150 nsenter --net="/proc/$world/ns/net" "$tools_of_tests/load" --file="$file" "$@" tcp4=7070 \
+        >"$T/load" 3>&- || fail "not all of them were served: $(cat "$T/load")"
 }
 
 # The decant that runs in this world, in $pid.
@@ -108,6 +121,17 @@ find_decant() {
 
 no_decant() {
     ! find_decant
+}
+
+# Bit 14 is SIGTERM, which waits for signalfd(2) to be read.
+has_taken_term() {
+    (($(sed -n 's/^ShdPnd:\t/0x/p' "/proc/$pid/status") & 1 << 14)) && return 1
+    return 0
+}
+
+# A client of its own would try again for ever.
+no_port() {
+    ! nsenter --net="/proc/$world/ns/net" bash -c ': </dev/tcp/127.0.0.1/7070' 2>/dev/null
 }
 
 # midway NAME: half of the payload is over, and the rest waits for go(); decant is in $pid, and
@@ -148,8 +172,18 @@ logs() {
     ((found == ${3-1})) || fail "$found records, not ${3-1}:" "$(tail -n 5 "$T/$log")"
 }
 
+# A resident decant reports while it runs; of the others, one that reports and stays is stuck.
 recorded() {
-    has_lines "$@" && no_decant
+    has_lines "$@" && { resident || no_decant; }
+}
+
+# were_processes COUNT: so many have written those records. Without syslog none has said its id.
+were_processes() {
+    local found
+
+    [[ $log == syslog ]] || return 0
+    found=$(sed -nE 's/^<[0-9]+>.{15} decant\[([0-9]+)\]: .*/\1/p' "$T/$log" | sort -u | wc -l)
+    [[ $found == "$1" ]] || fail "$found processes, not $1"
 }
 
 has_lines() {

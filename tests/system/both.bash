@@ -31,29 +31,17 @@ load common
     nothing_failed
 }
 
-# readme_drop_in NUMBER: the example of that number in the README
-readme_drop_in() {
-    awk -v number="$1" '/^```ini$/ { n++; next } /^```$/ { if (n == number) exit } n == number' "$root/README.md" |
-        grep . || fail "the README has no example $1"
-}
-
 @test "README: another file, and another port" {
     mkdir "$machine/srv/images"
     head -c 5000000 /dev/urandom >"$machine/srv/images/disk.img"
-    readme_drop_in 1 | drop_in decant@.service
+    readme_drop_in 3 | drop_in decant@.service
     within systemctl enable --quiet --now decant.socket
     fetch tcp4=7070 "$machine/srv/images/disk.img"
-    readme_drop_in 2 | drop_in decant.socket
+    readme_drop_in 4 | drop_in decant.socket
     within systemctl restart decant.socket
     from_outside timeout 20 socat -u TCP:192.0.2.1:8080 "CREATE:$T/copy"
     cmp "$T/copy" "$machine/srv/images/disk.img"
-    ! nsenter -t "$leader" -n bash -c ': </dev/tcp/127.0.0.1/7070' 2>/dev/null || fail 'the shipped port is still there'
-}
-
-# quick_clients N: they come and go as fast as one shell can
-quick_clients() {
-    nsenter -t "$leader" -n bash -c "for ((i = 0; i < $1; i++)); do exec 4<>/dev/tcp/127.0.0.1/7070 4>&-; done" \
-        2>"$T/quick" || true # a socket that is gone refuses
+    refuses_port 7070 || fail 'the shipped port is still there'
 }
 
 @test "600 quick clients leave the socket alive" {
@@ -258,7 +246,7 @@ quick_clients() {
 @test "BindIPv6Only=ipv6-only" {
     enable ListenStream= 'ListenStream=[::]:7070' BindIPv6Only=ipv6-only
     fetch tcp6=7070
-    ! nsenter -t "$leader" -n bash -c ': </dev/tcp/127.0.0.1/7070' 2>/dev/null || fail 'IPv4 is served'
+    refuses_port 7070 || fail 'IPv4 is served'
 }
 
 @test "StandardInput=file: opens what only root can read" {

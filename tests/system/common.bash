@@ -6,8 +6,19 @@
 load ../black-box/common
 
 case ${BATS_TEST_FILENAME##*/} in
-252.bats) version=252 ;;
+252*) version=252 ;;
 *) version=257 ;;
+esac
+
+# What is served, by which units: the files *-resident.bats are for those of the resident decant.
+served=payload
+socket_unit=decant.socket
+case ${BATS_TEST_FILENAME##*/} in
+*-resident.bats)
+    served=7070
+    socket_unit=decantd@7070.socket
+    service_unit=decantd@7070.service
+    ;;
 esac
 
 setup() {
@@ -27,7 +38,8 @@ setup() {
     fi
     [[ -x $decant && -x $tools/peer ]] || fail "$decant or $tools/peer is missing; run make tests"
     boot
-    make -C "$root" --silent install DESTDIR="$machine" >"$T/log" 2>&1 || fail "$(cat "$T/log")"
+    # One at a time: where something is left to build, two would write the same files.
+    flock "$root/Makefile" make -C "$root" --silent install DESTDIR="$machine" >"$T/log" 2>&1 || fail "$(cat "$T/log")"
     mkdir "$machine/srv/decant"
     make_payload 3000000
     within systemctl daemon-reload
@@ -57,7 +69,7 @@ boot() {
     leader=$(cat "$T/boot/leader")
     outside=$(cat "$T/boot/outside")
     machine=/proc/$leader/root
-    payload=$machine/srv/decant/payload
+    payload=$machine/srv/decant/$served
 }
 
 is_up_or_gone() {
@@ -73,11 +85,13 @@ from_outside() {
     nsenter -t "$outside" -n "$@"
 }
 
-# make_payload SIZE: a new version, put in place as the README says.
+# make_payload SIZE [FILE]: a new version, put in place as the README says.
 make_payload() {
-    head -c "$1" /dev/urandom >"$payload.new"
-    chmod 644 "$payload.new"
-    mv "$payload.new" "$payload"
+    local new=${2-$payload}.new
+
+    head -c "$1" /dev/urandom >"$new"
+    chmod 644 "$new"
+    mv "$new" "${new%.new}"
 }
 
 # drop_in UNIT: what `systemctl edit UNIT` does with the text on standard input.
@@ -87,12 +101,29 @@ drop_in() {
     within systemctl daemon-reload
 }
 
-# enable [LINE...]: decant.socket, with those lines added to its section [Socket].
+# readme_drop_in NUMBER: the example of that number in the README
+readme_drop_in() {
+    awk -v number="$1" '/^```ini$/ { n++; next } /^```$/ { if (n == number) exit } n == number' "$root/README.md" |
+        grep . || fail "the README has no example $1"
+}
+
+# enable [LINE...]: the socket, with those lines added to its section [Socket].
 enable() {
     if (($# > 0)); then
-        printf '%s\n' '[Socket]' "$@" | drop_in decant.socket
+        printf '%s\n' '[Socket]' "$@" | drop_in "$socket_unit"
     fi
-    within systemctl enable --quiet --now decant.socket
+    within systemctl enable --quiet --now "$socket_unit"
+}
+
+# refuses_port PORT: nobody listens there, over IPv4
+refuses_port() {
+    ! nsenter -t "$leader" -n bash -c ": </dev/tcp/127.0.0.1/$1" 2>/dev/null
+}
+
+# quick_clients N: they come and go as fast as one shell can
+quick_clients() {
+    nsenter -t "$leader" -n bash -c "for ((i = 0; i < $1; i++)); do exec 4<>/dev/tcp/127.0.0.1/7070 4>&-; done" \
+        2>"$T/quick" || true # a socket that is gone refuses
 }
 
 # client NAME [--inside] ADDRESS [PEER-OPTION...] ACTION...: in the machine's network, with the files of the host;
@@ -150,7 +181,7 @@ none_runs() {
 # records [FIELD...]: of our messages in the journal, oldest first, one a line
 records() {
     within journalctl --sync 2>/dev/null || true
-    within journalctl --boot --no-pager --output=json --output-fields=PRIORITY,MESSAGE,_SYSTEMD_UNIT \
+    within journalctl --boot --no-pager --output=json --output-fields=PRIORITY,MESSAGE,_SYSTEMD_UNIT,_PID \
         SYSLOG_IDENTIFIER=decant
 }
 

@@ -57,6 +57,17 @@ private() {
     records_say 1 3 '.*OpenFile='
 }
 
+@test "OpenFile= for the resident decant" {
+    private
+    printf '%s\n' '[Service]' OpenFile=/srv/private:data:read-only,graceful ExecStart= \
+        'ExecStart=/usr/local/sbin/decant --idle-exit=30s' | drop_in decantd@7070.service
+    within systemctl enable --quiet --now decantd@7070.socket
+    fetch tcp4=7070 "$machine/srv/private"
+    fetch tcp6=7070 "$machine/srv/private"
+    records_say 2 6 'complete: /srv/private to '
+    nothing_failed
+}
+
 @test "SocketProtocol=mptcp" {
     need_mptcp
     enable SocketProtocol=mptcp

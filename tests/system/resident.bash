@@ -1,0 +1,595 @@
+# shellcheck shell=bats
+# SPDX-License-Identifier: MIT
+# The shipped units of the resident decant as a user gets them: `make install`, the commands of the README and the
+# manual's examples, with Debian 12's systemd (252) and Debian 13's (257) as PID 1. 252-resident.bats and
+# 257-resident.bats are this file under two names, so that prove runs them side by side.
+#
+# Here systemd keeps the port, and decant is only ever there for a while. What goes wrong then is a socket that
+# systemd gives up after a few starts in vain, one that it cannot open anew since decant listens still, and a
+# client that is lost between one decant and the next.
+
+load common
+
+# in_service LINE...: a drop-in for the service
+in_service() {
+    printf '%s\n' '[Service]' "$@" | drop_in "$service_unit"
+}
+
+# with_options OPTION...: the service starts decant with those instead of the shipped ones
+with_options() {
+    in_service ExecStart= "ExecStart=/usr/local/sbin/decant $* \${DECANT_FILE}"
+}
+
+# manual_drop_in WORDS: the example of the manual, of the section on this mode, that comes after those words
+manual_drop_in() {
+    awk -v words="$1" '
+        /^\.Ss / { here = $0 == ".Ss systemd, resident" }
+        here && index($0, words) { found = 1 }
+        found && /^\.Ed/ { exit }
+        found && inside
+        found && /^\.Bd -literal/ { inside = 1 }' "$root/src/decant.8" | grep . ||
+        fail "the manual has no example after '$1'"
+}
+
+main_pid() {
+    pid=$(property "$service_unit" MainPID)
+    [[ $pid != 0 ]] || fail "$service_unit does not run"
+}
+
+# Bit 14 is SIGTERM, which waits for signalfd(2) to be read.
+has_taken_term() {
+    (($(sed -n 's/^ShdPnd:\t/0x/p' "$machine/proc/$pid/status") & 1 << 14)) && return 1
+    return 0
+}
+
+# begin_stop COMMAND...: does not wait for its end, and decant is about to stop then
+begin_stop() {
+    main_pid
+    within systemctl --no-block "$@"
+    wait_for 10 is "$service_unit" ActiveState deactivating
+    wait_for 10 has_taken_term
+}
+
+# waiting NAME: a client that is connected while a decant ends, and is left to the next one
+waiting() {
+    client "$1" tcp4=7070 "touch=$T/connected.$1" drain
+    wait_for 10 test -e "$T/connected.$1"
+}
+
+# were FIELD N: the records have so many different values of it
+were() {
+    local found
+
+    found=$(records | grep -oE "\"$1\":\"[^\"]*\"" | sort -u | wc -l)
+    [[ $found == "$2" ]] || fail "$found different $1, not $2:" "$(records | tail -n 5)"
+}
+
+# load_port OPTION...: many clients in the machine's network
+load_port() {
+    nsenter -t "$leader" -n timeout 150 "$tools/load" "$@" tcp4=7070 >"$T/load" 3>&- ||
+        fail "not all of them were served: $(cat "$T/load")"
+}
+
+# What PID 1 and decant have to complain of.
+no_complaints() {
+    ! within journalctl --boot --no-pager --output=cat --priority=notice | grep -i decant || fail 'complaints'
+}
+
+# --- Its life ---------------------------------------------------------------------------------
+
+@test "README: enable, fetch over each address, disable, uninstall" {
+    within systemctl enable --now decantd@7070.socket
+    is decantd@7070.service ActiveState inactive
+    for address in tcp4=7070 tcp6=7070; do
+        fetch "$address"
+    done
+    for address in TCP4:192.0.2.1 'TCP6:[2001:db8::1]'; do
+        from_outside timeout 20 socat -u "$address:7070" "CREATE:$T/copy"
+        cmp "$T/copy" "$payload"
+        rm "$T/copy"
+    done
+    within systemctl disable --now decantd@7070.socket
+    wait_for 10 is decantd@7070.service ActiveState inactive
+    none_runs
+    make -C "$root" --silent uninstall DESTDIR="$machine"
+    within systemctl daemon-reload
+    [[ -z $(within find /etc/systemd /run/systemd /usr/local /usr/lib/systemd -name '*decant*') ]] ||
+        fail "$(within find /etc/systemd /run/systemd /usr/local /usr/lib/systemd -name '*decant*')"
+    ! within systemctl list-units --all --no-legend --plain '*decant*' | grep -v '^system-decantd.slice ' ||
+        fail 'units are left'
+    nothing_failed
+}
+
+@test "README: another file, and another address" {
+    mkdir "$machine/srv/images"
+    make_payload 5000000 "$machine/srv/images/disk.img"
+    readme_drop_in 1 | drop_in decantd@7070.service
+    enable
+    fetch tcp4=7070 "$machine/srv/images/disk.img"
+    readme_drop_in 2 | drop_in decantd@7070.socket
+    within systemctl restart decantd@7070.socket
+    from_outside timeout 20 socat -u TCP:192.0.2.1:7070 "CREATE:$T/copy"
+    cmp "$T/copy" "$machine/srv/images/disk.img"
+    refuses_port 7070 || fail 'the shipped address is still there'
+    nothing_failed
+}
+
+@test "two ports side by side" {
+    make_payload 2000000 "$machine/srv/decant/8080"
+    within systemctl enable --quiet --now decantd@7070.socket decantd@8080.socket
+    client_midway one
+    fetch tcp4=8080 "$machine/srv/decant/8080"
+    fetch tcp6=8080 "$machine/srv/decant/8080"
+    within systemctl stop decantd@8080.socket
+    refuses_port 8080 || fail 'it is served still'
+    go
+    client_has_all one "$payload"
+    fetch tcp6=7070
+    records_say 4 6 'complete: '
+    were _SYSTEMD_UNIT 2
+    nothing_failed
+}
+
+@test "it ends when it is idle, and is started again by the next client" {
+    with_options --idle-exit=100ms
+    enable
+    for i in 1 2 3; do
+        fetch tcp4=7070
+        wait_for 10 is decantd@7070.service ActiveState inactive
+        is decantd@7070.service Result success
+    done
+    none_runs
+    records_say 3 6 'complete: '
+    were _PID 3
+    nothing_failed
+}
+
+@test "clients that come while it ends are all served" {
+    make_payload 20000
+    with_options --idle-exit=10ms
+    enable
+    load_port --file="$payload" --clients=1 --connections=100 --gap=0/30
+    wait_for 30 has_records 100
+    (($(records | grep -o '"_PID":"[0-9]*"' | sort -u | wc -l) > 3)) || fail 'it hardly ever ended'
+    is decantd@7070.socket ActiveState active
+    nothing_failed
+}
+
+@test "600 quick clients, one process, one record for each" {
+    make_payload 20000
+    enable
+    load_port --file="$payload" --clients=8 --connections=600
+    wait_for 30 has_records 600
+    records_say 600 6 'complete: /srv/decant/7070 to .*: 20000 of 20000 bytes sent, 20000 acknowledged'
+    were _PID 1
+    is decantd@7070.service NRestarts 0
+    nothing_failed
+}
+
+@test "600 quick clients that come and go" {
+    enable
+    quick_clients 600
+    [[ ! -s $T/quick ]] || fail "$(cat "$T/quick")"
+    wait_for 60 has_records 600
+    ! records | grep -vE '"PRIORITY":"[56]"' || fail 'a record is of another priority'
+    were _PID 1
+    is decantd@7070.socket ActiveState active
+    fetch tcp4=7070
+    nothing_failed
+}
+
+@test "one record for each transfer: its priority, its client, its unit" {
+    enable
+    for i in 1 2 3; do
+        nsenter -t "$leader" -n timeout 20 socat -u "TCP4:127.0.0.1:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
+        nsenter -t "$leader" -n timeout 20 socat -u "TCP6:[::1]:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
+        from_outside timeout 20 socat -u "TCP:192.0.2.1:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
+    done
+    records_say 9 6 'complete: /srv/decant/7070 to .*: 3000000 of 3000000 bytes sent, 3000000 acknowledged'
+    for i in 1 2 3; do
+        for address in "127.0.0.1:4000$i" "\[::1\]:4000$i" "192.0.2.2:4000$i"; do
+            [[ $(records | grep -c " to $address: ") == 1 ]] || fail "no record of $address:" "$(records)"
+        done
+    done
+    [[ $(records | grep -c '"_SYSTEMD_UNIT":"decantd@7070.service"') == 9 ]] || fail "$(records)"
+    were _PID 1
+    no_complaints
+}
+
+@test "Type=notify: systemctl start waits until it serves, and systemctl status has what it does" {
+    within systemctl start decantd@7070.socket
+    within systemctl start decantd@7070.service
+    is decantd@7070.service SubState running
+    wait_for 10 is decantd@7070.service StatusText '0 clients, 0 served, 0.0 MB sent in all'
+    make_payload 20000000
+    client_midway one
+    wait_for 10 status_is '1 client, 0 served, [0-9.]+ MB sent in all; [0-9]+ % of /srv/decant/7070'
+    within systemctl status --no-pager decantd@7070.service | grep 'Status: "1 client, 0 served'
+    client_midway two
+    wait_for 10 status_is '2 clients, 0 served, [0-9.]+ MB sent in all'
+    go
+    client_has_all one "$payload"
+    client_has_all two "$payload"
+    wait_for 10 is decantd@7070.service StatusText '0 clients, 2 served, 40.0 MB sent in all'
+    nothing_failed
+}
+
+status_is() {
+    [[ $(property "$service_unit" StatusText) =~ ^$1$ ]]
+}
+
+# --- Its end ----------------------------------------------------------------------------------
+
+@test "SIGKILL resets the client, and the next decant serves the next" {
+    enable
+    client_midway one
+    within systemctl kill -s KILL decantd@7070.service
+    go
+    client_gets one 'reset *'
+    client_has_start one "$payload"
+    fetch tcp4=7070
+    records_say 1 6 'complete: '
+    is decantd@7070.service NRestarts 0
+    nothing_failed # it runs again
+}
+
+@test "systemctl stop: running transfers get to their end, and who comes meanwhile is for the next decant" {
+    enable
+    client_midway one
+    client_midway two tcp6=7070
+    begin_stop stop decantd@7070.service
+    waiting three
+    go
+    client_has_all one "$payload"
+    client_has_all two "$payload"
+    client_has_all three "$payload"
+    records_say 3 6 'complete: '
+    were _PID 2
+    nothing_failed
+}
+
+@test "systemctl stop: who takes nothing is reset after --stop-timeout" {
+    with_options --idle-exit=30s --stop-timeout=1s
+    enable
+    client_midway one
+    client_midway two tcp6=7070
+    timeout 20 nsenter -t "$leader" -a systemctl stop decantd@7070.service
+    go
+    client_gets one 'reset *'
+    client_gets two 'reset *'
+    client_has_start one "$payload"
+    records_say 2 5 'stopped: /srv/decant/7070 to '
+    is decantd@7070.service Result success
+    nothing_failed
+    fetch tcp4=7070
+}
+
+# Where TimeoutStopSec= is the shorter one, SIGKILL has the last word.
+@test "systemctl stop: TimeoutStopSec= resets as well" {
+    in_service TimeoutStopSec=1s
+    enable
+    client_midway one
+    timeout 20 nsenter -t "$leader" -a systemctl stop decantd@7070.service
+    go
+    client_gets one 'reset *'
+    client_has_start one "$payload"
+    is decantd@7070.service Result timeout
+    fetch tcp4=7070
+    nothing_failed
+}
+
+@test "manual: a longer time for running transfers" {
+    manual_drop_in 'For a longer time' | drop_in decantd@7070.service
+    enable
+    client_midway one
+    is decantd@7070.service TimeoutStopUSec '2min 5s'
+    begin_stop stop decantd@7070.service
+    go
+    client_has_all one "$payload"
+    wait_for 10 is decantd@7070.service ActiveState inactive
+    nothing_failed
+}
+
+# decant listens on the same socket: if it were not stopped, too, the port would go on being served, and could not
+# be opened anew beside it.
+@test "systemctl stop of the socket: running transfers get to their end, and the port is gone" {
+    enable
+    client_midway one
+    begin_stop stop decantd@7070.socket
+    go
+    client_has_all one "$payload"
+    wait_for 10 is decantd@7070.service ActiveState inactive
+    wait_for 10 is decantd@7070.socket ActiveState inactive
+    none_runs
+    refuses_port 7070 || fail 'it is served still'
+    within systemctl start decantd@7070.socket
+    fetch tcp4=7070
+    nothing_failed
+}
+
+@test "systemctl restart of the socket: running transfers get to their end, and the port comes back" {
+    enable
+    client_midway one
+    before=$(property decantd@7070.socket InvocationID)
+    begin_stop restart decantd@7070.socket
+    go
+    client_has_all one "$payload"
+    wait_for 20 is_another_invocation "$before" # till then it takes clients, and resets them when it closes
+    fetch tcp4=7070
+    within systemctl restart decantd@7070.socket
+    fetch tcp6=7070
+    nothing_failed
+}
+
+is_another_invocation() {
+    [[ $(property "$socket_unit" ActiveState) == active && $(property "$socket_unit" InvocationID) != "$1" ]]
+}
+
+@test "the machine goes down: the client is reset" {
+    with_options --idle-exit=30s --stop-timeout=300ms
+    enable
+    client_midway one
+    kill -TERM "$boot_pid"
+    wait "$boot_pid" || true
+    boot_pid=
+    go
+    client_gets one 'reset *'
+}
+
+@test "the machine goes down: who is quick gets all" {
+    enable
+    client_midway one
+    main_pid
+    kill -TERM "$boot_pid"
+    wait_for 10 is_stopping
+    go
+    client_has_all one "$payload"
+    wait "$boot_pid" || true
+    boot_pid=
+}
+
+# systemd runs no longer to be asked; the process that was started may end meanwhile.
+is_stopping() {
+    [[ $(property "$service_unit" ActiveState 2>/dev/null) == deactivating ]] && has_taken_term
+}
+
+# --- Its file ---------------------------------------------------------------------------------
+
+# Each start takes those that wait in the queue. By default systemd stops the socket for good after 20 starts within
+# 2 s, and the service after 5 within 10 s.
+@test "a missing file: resets, a failed unit, a socket that 300 quick clients leave alive, and no lasting harm" {
+    mv "$payload" "$machine/srv/elsewhere"
+    enable
+    for i in 1 2 3 4 5 6 7 8; do
+        client one tcp4=7070 drain
+        client_is_refused one
+    done
+    wait_for 10 has_failed
+    within journalctl --boot --no-pager --output=cat --identifier=decant --priority=err |
+        grep -F "cannot open '/srv/decant/7070' as user 1: No such file or directory; create it, or correct"
+    quick_clients 300
+    client one tcp6=7070 drain
+    client_is_refused one
+    [[ ! -s $T/quick ]] || fail "$(cat "$T/quick")"
+    wait_for 10 has_failed
+    is decantd@7070.socket ActiveState active
+    ! records | grep -v '"PRIORITY":"3"' || fail 'a record is of another priority'
+    mv "$machine/srv/elsewhere" "$payload"
+    fetch tcp4=7070
+    nothing_failed
+}
+
+has_failed() {
+    [[ $(failed_units) == "$service_unit" ]]
+}
+
+@test "a file that goes missing later: a reset and a record for each, until it is there again" {
+    with_options --idle-exit=1s
+    enable
+    fetch tcp4=7070
+    mv "$payload" "$machine/srv/elsewhere"
+    client one tcp4=7070 drain
+    client_is_refused one
+    client two tcp4=7070 drain
+    client_is_refused two
+    mv "$machine/srv/elsewhere" "$payload"
+    fetch tcp4=7070
+    wait_for 20 has_failed # its status says it when it ends
+    wait_for 10 has_records 4
+    [[ $(records | grep -c '"PRIORITY":"3"') == 2 ]] || fail "$(records)"
+    fetch tcp4=7070
+    nothing_failed
+}
+
+@test "a new file, put in place by rename, goes to those who come later" {
+    make_payload 20000000
+    cp "$payload" "$T/before"
+    enable
+    client_midway one
+    make_payload 3000000
+    fetch tcp4=7070
+    go
+    client_has_all one "$T/before"
+    records_say 2 6 'complete: '
+    were _PID 1
+    nothing_failed
+}
+
+@test "a file that is written to: a reset, a warning, and a failed unit when it ends" {
+    with_options --idle-exit=100ms
+    enable
+    client_midway one
+    echo more >>"$payload"
+    go
+    client_gets one 'reset *'
+    records_say 1 4 'file changed: /srv/decant/7070 to .*replace it with rename'
+    wait_for 10 has_failed
+    fetch tcp4=7070
+    nothing_failed
+}
+
+@test "clients that leave are recorded, and leave no failed unit" {
+    with_options --idle-exit=100ms
+    enable
+    client one tcp4=7070 --rcvbuf=64K read=1000 reset
+    client two tcp6=7070 --rcvbuf=64K read=1000 close
+    records_say 2 5 'client left: /srv/decant/7070 to '
+    wait_for 10 is decantd@7070.service ActiveState inactive
+    nothing_failed
+}
+
+@test "StandardInput=file: opens what only root can read" {
+    make_payload 3000000 "$machine/srv/private"
+    chmod 600 "$machine/srv/private"
+    in_service StandardInput=file:/srv/private ExecStart= 'ExecStart=/usr/local/sbin/decant --idle-exit=30s'
+    enable
+    fetch tcp4=7070 "$machine/srv/private"
+    fetch tcp6=7070 "$machine/srv/private"
+    records_say 2 6 'complete: /srv/private to '
+    nothing_failed
+}
+
+# --- Its sockets ------------------------------------------------------------------------------
+
+@test "manual: a UNIX socket" {
+    make_payload 3000000 "$machine/srv/decant/image"
+    manual_drop_in 'A UNIX socket, as' | drop_in decantd@image.socket
+    within systemctl enable --quiet --now decantd@image.socket
+    for name in one two; do
+        client "$name" --inside unix=/run/decant.sock send=100 drain
+        client_has_all "$name" "$machine/srv/decant/image"
+    done
+    # PID 1 must know nothing of the clients, so that one of another PID namespace is served, too.
+    client three "unix=$machine/run/decant.sock" drain
+    client_has_all three "$machine/srv/decant/image"
+    records_say 3 6 'complete: /srv/decant/image to unix:'
+    nothing_failed
+}
+
+@test "manual: one process for several ports, each with its file" {
+    make_payload 3000000 "$machine/srv/decant/manual.pdf"
+    make_payload 2000000 "$machine/srv/decant/images.iso"
+    manual_drop_in 'one socket unit for each port' >"$machine/etc/systemd/system/manual.socket"
+    sed -e 's/7071/7072/' -e 's/manual\.pdf/images.iso/' "$machine/etc/systemd/system/manual.socket" \
+        >"$machine/etc/systemd/system/images.socket"
+    manual_drop_in 'and for the service:' | drop_in decantd@all.service
+    within systemctl start manual.socket images.socket
+    fetch tcp4=7071 "$machine/srv/decant/manual.pdf"
+    fetch tcp6=7072 "$machine/srv/decant/images.iso"
+    make_payload 1000000 "$machine/srv/decant/manual.pdf"
+    fetch tcp4=7071 "$machine/srv/decant/manual.pdf"
+    records_say 3 6 'complete: /srv/decant/(manual.pdf|images.iso) to '
+    were _PID 1
+    nothing_failed
+}
+
+@test "manual: two processes for one port" {
+    for name in a b; do
+        manual_drop_in 'For each of the sockets' | drop_in "decantd@$name.socket"
+        manual_drop_in 'and for each of the services' | drop_in "decantd@$name.service"
+    done
+    within systemctl enable --quiet --now decantd@a.socket decantd@b.socket
+    load_port --file="$payload" --clients=8 --connections=100
+    records_say 100 6 'complete: /srv/decant/7070 to '
+    were _SYSTEMD_UNIT 2
+    were _PID 2
+    # One of them goes: the other has the port alone.
+    within systemctl stop decantd@a.socket
+    load_port --file="$payload" --clients=8 --connections=20
+    nothing_failed
+}
+
+# --- Its supervisor ---------------------------------------------------------------------------
+
+@test "daemon-reload and daemon-reexec leave running transfers alone" {
+    enable
+    client_midway one
+    main_pid
+    before=$pid
+    within systemctl daemon-reload
+    client_midway two tcp6=7070
+    within systemctl daemon-reexec
+    client_midway three
+    go
+    for name in one two three; do
+        client_has_all "$name" "$payload"
+    done
+    wait_for 10 status_is '0 clients, 3 served, .*' # still heard
+    main_pid
+    [[ $pid == "$before" ]] || fail 'another process'
+    begin_stop stop decantd@7070.service
+    wait_for 10 is decantd@7070.service ActiveState inactive
+    fetch tcp4=7070
+    nothing_failed
+}
+
+fed_since() {
+    [[ $(property "$service_unit" WatchdogTimestampMonotonic) != "$1" ]]
+}
+
+@test "WatchdogSec=: it is fed with and without clients, and one that hangs is killed" {
+    in_service WatchdogSec=2s
+    enable
+    client_midway one
+    for i in 1 2 3; do
+        fed=$(property decantd@7070.service WatchdogTimestampMonotonic)
+        wait_for 10 fed_since "$fed"
+    done
+    within systemctl kill -s STOP decantd@7070.service
+    waiting two
+    wait_for 20 manager_says 'decantd@7070.service: Watchdog timeout'
+    go
+    client_gets one 'reset *'
+    client_has_start one "$payload"
+    client_has_all two "$payload"
+    fetch tcp4=7070
+    wait_for 10 is decantd@7070.service ActiveState active
+    is decantd@7070.service NRestarts 0
+    for i in 1 2 3; do
+        fed=$(property decantd@7070.service WatchdogTimestampMonotonic)
+        wait_for 10 fed_since "$fed"
+    done
+    is decantd@7070.service ActiveState active
+    nothing_failed
+}
+
+# Nobody takes the client that waits then, so that PID 1 starts it again and again: 5 times a second, thanks to
+# ExecStopPost=, and not 80. When the program is there, the client is still there, too.
+@test "a decant that cannot be executed is started a few times a second, until it can" {
+    mv "$machine/usr/local/sbin/decant" "$machine/usr/local/sbin/elsewhere"
+    enable
+    client one tcp4=7070 drain
+    wait_for 30 failed_starts 11
+    is decantd@7070.socket ActiveState active
+    # Ten pauses of 0.2 s; the rest of it is for a journal that gets to the first ones late.
+    starts | awk 'NR == 1 { first = $1 } NR == 11 { exit !($1 - first > 1) }' || fail 'too fast:' "$(starts)"
+    mv "$machine/usr/local/sbin/elsewhere" "$machine/usr/local/sbin/decant"
+    client_has_all one "$payload"
+    nothing_failed
+}
+
+# The instants of those that failed, in seconds
+starts() {
+    within journalctl --boot --no-pager --output=short-monotonic _PID=1 |
+        sed -nE 's/^\[ *([0-9.]+)\].*decantd@7070\.service: Main process exited, code=exited, status=203\/EXEC.*/\1/p'
+}
+
+failed_starts() {
+    (($(starts | wc -l) >= $1))
+}
+
+# Where not even ExecStopPost= can be run, PID 1 starts it as fast as it can, and has its limit.
+@test "a user that does not exist stops the socket, which resets, until it is restarted" {
+    in_service User=nosuch
+    enable
+    client one tcp4=7070 drain
+    wait_for 60 is decantd@7070.socket ActiveState failed
+    client_gets one 'reset 0'
+    refuses_port 7070 || fail 'it listens still'
+    rm "$machine/etc/systemd/system/decantd@7070.service.d/override.conf"
+    within systemctl daemon-reload
+    within systemctl reset-failed decantd@7070.service # its limit lasts 10 s, or till then
+    within systemctl restart decantd@7070.socket
+    fetch tcp4=7070
+    nothing_failed
+}
