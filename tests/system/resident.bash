@@ -468,18 +468,24 @@ has_failed() {
 
 @test "manual: one process for several ports, each with its file" {
     make_payload 3000000 "$machine/srv/decant/manual.pdf"
-    make_payload 2000000 "$machine/srv/decant/images.iso"
-    manual_drop_in 'one socket unit for each port' >"$machine/etc/systemd/system/manual.socket"
-    sed -e 's/7071/7072/' -e 's/manual\.pdf/images.iso/' "$machine/etc/systemd/system/manual.socket" \
-        >"$machine/etc/systemd/system/images.socket"
-    manual_drop_in 'and for the service:' | drop_in decantd@all.service
-    within systemctl start manual.socket images.socket
+    make_payload 2000000 "$machine/srv/decant/disk.img"
+    manual_drop_in 'here for the instances 7071 and 7072' | drop_in decantd@7071.socket
+    manual_drop_in 'which then starts the service of the other one' | drop_in decantd@7072.socket
+    manual_drop_in 'And for' | drop_in decantd@7071.service
+    within systemctl start decantd@7071.socket decantd@7072.socket
     fetch tcp4=7071 "$machine/srv/decant/manual.pdf"
-    fetch tcp6=7072 "$machine/srv/decant/images.iso"
+    fetch tcp6=7072 "$machine/srv/decant/disk.img"
     make_payload 1000000 "$machine/srv/decant/manual.pdf"
     fetch tcp4=7071 "$machine/srv/decant/manual.pdf"
-    records_say 3 6 'complete: /srv/decant/(manual.pdf|images.iso) to '
+    records_say 3 6 'complete: /srv/decant/(manual.pdf|disk.img) to '
     were _PID 1
+    # Either of them can be opened anew, and serves again.
+    for port in 7071 7072; do
+        within systemctl restart "decantd@$port.socket"
+        fetch tcp4=7071 "$machine/srv/decant/manual.pdf"
+        fetch tcp4=7072 "$machine/srv/decant/disk.img"
+    done
+    no_complaints
     nothing_failed
 }
 
