@@ -12,6 +12,10 @@ descriptors() {
     find "/proc/$decant_pid/fd" -mindepth 1 | wc -l
 }
 
+has_descriptors() {
+    [[ $(descriptors) == "$1" ]]
+}
+
 resident_kib() {
     awk '/^VmRSS:/ { print $2 }' "/proc/$decant_pid/status"
 }
@@ -53,7 +57,7 @@ serves_many() {
     before=$(descriptors)
     kib=$(resident_kib)
     loads --connections=100000 --clients=32 --timeout=300
-    wait_for 10 eval "[[ \$(descriptors) == $before ]]"
+    wait_for 10 has_descriptors "$before"
     (($(resident_kib) - kib <= grown)) || fail "it has grown from $kib to $(resident_kib) KiB"
     ends_with 0
     [[ ! -s $T/err ]] || fail 'it said something'

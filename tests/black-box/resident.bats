@@ -635,6 +635,7 @@ what_is_there() {
     make_file file 3000
     mkfifo "$T/log"
     exec 9<>"$T/log"
+    # shellcheck disable=SC2016
     wrap=(sh -c 'exec "$@" 2>"$0"' "$T/log")
     always=()
     start "${systemd[@]}" -- "$file"

@@ -140,6 +140,10 @@ serves() {
     grep -q '^Listening' "$T/run"
 }
 
+four_are_complete() {
+    [[ $(grep -c 'complete: .*: 30000000 of 30000000 bytes sent' "$T/run") == 4 ]]
+}
+
 # serves_as_it_says TARGET: four clients, by the very command that it prints
 serves_as_it_says() {
     need systemd-socket-activate
@@ -157,7 +161,7 @@ serves_as_it_says() {
         wait "${pids[i - 1]}"
         cmp "$file" "$T/$i.payload.$$.copy"
     done
-    wait_for 10 eval '[[ $(grep -c "complete: .*: 30000000 of 30000000 bytes sent" "$T/run") == 4 ]]'
+    wait_for 10 four_are_complete
 }
 
 @test "make run serves four clients by the very command that it prints" {
