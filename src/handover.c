@@ -163,15 +163,8 @@ static int find_same(const struct handover *handover, int fd)
 }
 
 /* What is alike for a connection and for a listener, which hands it on to those that it accepts. */
-static int prepare(
-    const struct handover *handover, int fd, enum socket_kind kind, struct problem *problem)
+static int prepare(int fd, enum socket_kind kind, struct problem *problem)
 {
-    int same = find_same(handover, fd);
-
-    if (same >= 0) /* two transfers would mix on it */
-        return problem_set(problem, EEXIST, EX_PROTOCOL,
-            "descriptor %d is the same socket as descriptor %d; hand over each socket once", fd,
-            same);
     /* O_NONBLOCK belongs to the open file description, so that it holds for duplicates, too. */
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
@@ -184,15 +177,11 @@ static int prepare(
 static int add_connection(struct handover *handover, int fd, enum socket_kind kind,
     const char *name, struct problem *problem)
 {
-    struct connection *connection = &handover->connections[handover->n_connections];
-    bool again = find_same(handover, fd) >= 0;
+    struct connection *connection = &handover->connections[handover->n_connections++];
 
-    int r = prepare(handover, fd, kind, problem);
-    if (again)
-        return r;
     *connection = (struct connection){.fd = fd, .kind = kind, .name = name};
     name_peer(connection);
-    handover->n_connections++;
+    int r = prepare(fd, kind, problem);
     if (r == 0 && transfer_resets(kind) && transfer_bytes_before(fd) > 0)
         return problem_set(problem, EALREADY, EX_PROTOCOL,
             "something was sent to %s before decant was started, so that it could not get the file "
@@ -204,16 +193,11 @@ static int add_connection(struct handover *handover, int fd, enum socket_kind ki
 static int add_listener(struct handover *handover, int fd, enum socket_kind kind, const char *name,
     struct problem *problem)
 {
-    struct listener *listener = &handover->listeners[handover->n_listeners];
-    bool again = find_same(handover, fd) >= 0;
+    struct listener *listener = &handover->listeners[handover->n_listeners++];
 
-    int r = prepare(handover, fd, kind, problem);
-    if (again)
-        return r;
     *listener = (struct listener){.fd = fd, .kind = kind, .name = name};
     name_listener(listener);
-    handover->n_listeners++;
-    return r;
+    return prepare(fd, kind, problem);
 }
 
 static int add_file(struct handover *handover, int fd, struct problem *problem)
@@ -245,6 +229,12 @@ static struct verdict look_at(int fd)
 static int add(struct handover *handover, int fd, const struct verdict *verdict, const char *name,
     struct problem *problem)
 {
+    int same = find_same(handover, fd);
+
+    if (same >= 0) /* two transfers would mix on it */
+        return problem_set(problem, EEXIST, EX_PROTOCOL,
+            "descriptor %d is the same socket as descriptor %d; hand over each socket once", fd,
+            same);
     switch (verdict->nature) {
     case CONNECTED:
         return add_connection(handover, fd, verdict->kind, name, problem);
@@ -426,8 +416,9 @@ static int lift(int *fd, struct problem *problem)
 }
 
 /*
- * Moves a socket from 0 to 3 or more, and puts /dev/null where the client or nothing was. Where
- * there is no /dev/null (a bare chroot) the descriptors stay, and nothing of ours writes to them.
+ * Moves a socket from 0 to 3 or more, and puts /dev/null where the client or nothing was: a client
+ * that is accepted later must not land there, nor a library's last words in its stream. Where there
+ * is no /dev/null (a bare chroot), the root that nobody can read or write through will do.
  */
 static int tidy_stdio(struct handover *handover, struct problem *problem)
 {
@@ -443,6 +434,8 @@ static int tidy_stdio(struct handover *handover, struct problem *problem)
     if (r < 0)
         return r;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (null < 0)
+        null = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     for (int fd = 0; fd < FIRST_FD && null >= 0; fd++)
         if (fd != null && (client[fd] || fcntl(fd, F_GETFD) < 0))
             (void)dup2(null, fd); /* without it the old state stays, which is harmless */

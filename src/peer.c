@@ -20,14 +20,14 @@ static void set_internet(struct peer *peer, const union peer_address *address)
 
     peer->kind = SOCKET_TCP;
     if (address->any.sa_family == AF_INET) {
-        peer->family_v4 = 1;
+        peer->is_ipv4 = true;
         peer->port = ntohs(address->in.sin_port);
         memcpy(peer->at.internet, &address->in.sin_addr, 4);
         return;
     }
     peer->port = ntohs(address->in6.sin6_port);
-    peer->family_v4 = IN6_IS_ADDR_V4MAPPED(in6);
-    if (peer->family_v4)
+    peer->is_ipv4 = IN6_IS_ADDR_V4MAPPED(in6);
+    if (peer->is_ipv4)
         memcpy(peer->at.internet, &in6->s6_addr[12], 4);
     else
         memcpy(peer->at.internet, in6, 16);
@@ -61,9 +61,8 @@ void peer_format(const struct peer *peer, char *text, size_t size)
     } else if (peer->kind == SOCKET_VSOCK) {
         (void)snprintf(text, size, "vsock:%u:%u", peer->at.vsock.cid, peer->at.vsock.port);
     } else {
-        (void)inet_ntop(
-            peer->family_v4 ? AF_INET : AF_INET6, peer->at.internet, host, sizeof(host));
-        (void)snprintf(text, size, peer->family_v4 ? "%s:%u" : "[%s]:%u", host, peer->port);
+        (void)inet_ntop(peer->is_ipv4 ? AF_INET : AF_INET6, peer->at.internet, host, sizeof(host));
+        (void)snprintf(text, size, peer->is_ipv4 ? "%s:%u" : "[%s]:%u", host, peer->port);
     }
 }
 
@@ -78,5 +77,5 @@ uint64_t peer_source(const struct peer *peer)
         return SOURCE_VSOCK | peer->at.vsock.cid;
     memcpy(&address, peer->at.internet, sizeof(address));
     memcpy(&network, peer->at.internet, sizeof(network));
-    return peer->family_v4 ? SOURCE_IPV4 | ntohl(address) : be64toh(network);
+    return peer->is_ipv4 ? SOURCE_IPV4 | ntohl(address) : be64toh(network);
 }

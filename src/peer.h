@@ -4,6 +4,7 @@
 #include "transfer.h"
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -28,7 +29,7 @@ union peer_address {
 /* Who is at the other end, as small as it can be kept: one process may have thousands of them. */
 struct peer {
     uint8_t kind; /* enum socket_kind; of MPTCP, that of TCP */
-    uint8_t family_v4;
+    bool is_ipv4;
     uint16_t port;
     union {
         uint8_t internet[16]; /* IPv4 in its first four bytes; network byte order */

@@ -159,8 +159,8 @@ int single_run(struct handover *handover, const struct sources *sources,
     single.polls = calloc(n + 1, sizeof(*single.polls));
     if (single.jobs && single.polls) {
         single.polls[n] = (struct pollfd){.fd = signals, .events = POLLIN};
-        (void)notify_send(
-            &handover->notify, "READY=1"); /* Type=notify is no use here, and no harm */
+        /* For a service of Type=notify, which would wait for it in vain, and then be killed. */
+        (void)notify_send(&handover->notify, "READY=1");
         start_all(&single, handover, sources, &limits);
         loop(&single);
     } else {

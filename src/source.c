@@ -373,8 +373,11 @@ int sources_open(struct sources *sources, const struct options *options, struct 
         return problem_set(problem, -r, status_of_open(-r), "cannot open '%s' as user %ju: %s",
             options->file, (uintmax_t)geteuid(), strerror(-r));
     sources->served = calloc(sources->n, sizeof(*sources->served));
-    if (!sources->served)
-        return problem_call(problem, "calloc");
+    if (!sources->served) {
+        r = problem_call(problem, "calloc");
+        sources_close(sources);
+        return r;
+    }
     for (size_t i = 0; i < sources->n; i++)
         sources->served[i] =
             (struct served){.options = options, .name = "", .directory = -1, .given = -1};

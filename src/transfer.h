@@ -175,9 +175,10 @@ struct transfer {
 int transfer_arm(int fd, enum socket_kind kind) __attribute__((warn_unused_result));
 
 /*
- * The same for one that was accepted from a socket that is armed already, for whatever it has not
- * inherited is no matter but the linger, and nobody can tell whether it has: its handshake may have
- * ended before the arming, and the kernel may queue it a moment after.
+ * The same for a socket that was accepted from one that is armed: sets only SO_LINGER. It has
+ * inherited both as a rule, but nobody can tell for certain, since its handshake may have ended
+ * before the arming, and the kernel queue it a moment after. Without the low-water mark it costs
+ * memory; without the linger it could cost the promise.
  */
 int transfer_arm_inherited(int fd, enum socket_kind kind) __attribute__((warn_unused_result));
 

@@ -284,3 +284,14 @@ start_with_tail_and_end() {
     client one --rcvbuf=2K "wait-file=$T/go" drain
     wait_for 30 end_is_sent
 }
+
+# wrong_beside_client WORDS HAND-OPTION...: a hand-over that cannot be, and the good client in it is reset
+wrong_beside_client() {
+    make_file file 100
+    start "${@:2}" -- "$file"
+    client one drain
+    client_is_refused one
+    decant_gives 76
+    says "$1"
+}
+how='systemd-socket-activate --accept' # what such a message ends with

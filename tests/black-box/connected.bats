@@ -74,18 +74,6 @@ reset_despite_duplicate() {
     kill -0 "${own_pids[0]}"
 }
 
-# wrong_beside_client WORDS HAND-OPTION...: 76, and the good client is reset
-wrong_beside_client() {
-    make_file file 100
-    start "${@:2}" -- "$file"
-    client one drain
-    client_is_refused one
-    decant_gives 76
-    says "$1"
-}
-
-how='systemd-socket-activate --accept'
-
 @test "a listening socket behind a client" {
     wrong_beside_client "descriptor 3 is a connected socket and descriptor 4 a listening one.*$how" \
         --at=3:client --at=4:listener --listen-fds=2

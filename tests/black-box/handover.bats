@@ -139,18 +139,6 @@ wrong() {
     wrong 'descriptor 0 is a device.*LISTEN_PID' --at=0:null --at=3:pair --listen-fds=1 --listen-pid=1
 }
 
-# wrong_beside_client WORDS HAND-OPTION...: the same, and the good client is reset
-wrong_beside_client() {
-    make_file file 100
-    start "${@:2}" -- "$file"
-    client one drain
-    client_is_refused one
-    decant_gives 76
-    says "$1"
-}
-
-how='systemd-socket-activate --accept'
-
 @test "LISTEN_FDS is empty" {
     wrong_beside_client "LISTEN_FDS is ''.*$how" --at="3:$socket" --listen-fds=
 }

@@ -386,6 +386,59 @@ at() {
     count 1 "^decant: cannot open '$T/files/two' .*FileDescriptorName=two, "
 }
 
+# named NAME: one socket of that name, and a directory with links
+named() {
+    mkdir "$T/files"
+    make_file files/two 2000000
+    echo secret >"$T/secret"
+    ln -s ../secret "$T/files/relative"
+    ln -s "$T/secret" "$T/files/absolute"
+    ln -s two "$T/files/within"
+    start --at=0:null --at="3:${2-listening}" --listen-fds=1 --listen-fdnames="$1" -- "$T/files"
+}
+
+# leads_out NAME: whoever has chosen the name, or made the link
+leads_out() {
+    named "$1"
+    client one drain
+    client_is_refused one
+    decant_gives 66
+    says "^decant: cannot open '$T/files/$1' .*leads out of the served directory.*FileDescriptorName=$1, "
+}
+
+@test "a name that leads out of the directory" { leads_out ../secret; }
+@test "a link that leads out of the directory" { leads_out relative; }
+@test "an absolute link" { leads_out absolute; }
+@test "a link within the directory" { named within && fetch one "$T/files/two"; }
+@test "a directory, and a connected socket of that name" { named two client && fetch one "$T/files/two"; }
+@test "a directory, and a socket without a name" {
+    mkdir "$T/files"
+    start --at=0:listening -- "$T/files"
+    client one drain
+    client_is_refused one
+    decant_gives 66
+    says "'$T/files' is a directory; name a regular file, or give the socket 127.0.0.1:[0-9]+ a name"
+}
+
+@test "a log that grows, --allow-changes: each gets what there was when it came, from one opening" {
+    local name
+
+    make_file file 20000000
+    cp "$file" "$T/before"
+    start "${systemd[@]}" -- "${stays[@]}" --allow-changes "$file"
+    midway one
+    for name in a b c; do
+        echo more >>"$file"
+        fetch "$name"
+    done
+    [[ $(find "/proc/$decant_pid/fd" -lname "$file" | wc -l) == 1 ]] || fail 'it is open more than once'
+    go
+    client_has_all one "$T/before"
+    wait_for 20 lines 4 '^decant: complete: '
+    stop
+    decant_gives 0
+}
+
 @test "a plain file goes to the clients of both sockets" {
     make_file file 1000000
     start "${two[@]}" --listen-fdnames=one:two -- "${stays[@]}" "$file"

@@ -116,17 +116,7 @@ load common
 
 @test "one record for each transfer: its priority, its client, its unit" {
     enable
-    for i in 1 2 3; do
-        nsenter -t "$leader" -n timeout 20 socat -u "TCP4:127.0.0.1:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
-        nsenter -t "$leader" -n timeout 20 socat -u "TCP6:[::1]:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
-        from_outside timeout 20 socat -u "TCP:192.0.2.1:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
-    done
-    records_say 9 6 'complete: /srv/decant/payload to .*: 3000000 of 3000000 bytes sent, 3000000 acknowledged'
-    for i in 1 2 3; do
-        for address in "127.0.0.1:4000$i" "\[::1\]:4000$i" "192.0.2.2:4000$i"; do
-            [[ $(records | grep -c " to $address: ") == 1 ]] || fail "no record of $address:" "$(records)"
-        done
-    done
+    one_record_each
     [[ $(records | grep -o '"_SYSTEMD_UNIT":"decant@[^"]*' | sort -u | wc -l) == 9 ]] || fail "$(records)"
     [[ $(within journalctl --boot --no-pager --quiet --output=cat --identifier=decant | wc -l) == 9 ]]
     # PID 1's own lines beside them are of priority info: no complaint of a unit of ours.

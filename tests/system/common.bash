@@ -216,3 +216,20 @@ property() {
 is() {
     [[ $(property "$1" "$2") == "$3" ]]
 }
+
+# one_record_each: three clients of each address, whose ports are known; a record of priority info for each of them
+one_record_each() {
+    local i address
+
+    for i in 1 2 3; do
+        nsenter -t "$leader" -n timeout 20 socat -u "TCP4:127.0.0.1:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
+        nsenter -t "$leader" -n timeout 20 socat -u "TCP6:[::1]:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
+        from_outside timeout 20 socat -u "TCP:192.0.2.1:7070,sourceport=$((40000 + i))" - | cmp - "$payload"
+    done
+    records_say 9 6 "complete: /srv/decant/$served to .*: 3000000 of 3000000 bytes sent, 3000000 acknowledged"
+    for i in 1 2 3; do
+        for address in "127.0.0.1:4000$i" "\[::1\]:4000$i" "192.0.2.2:4000$i"; do
+            [[ $(records | grep -c " to $address: ") == 1 ]] || fail "no record of $address:" "$(records)"
+        done
+    done
+}

@@ -97,3 +97,12 @@ refused() {
     client_gets one 'reset *'
     client_has_start one "$payload"
 }
+
+# Before, its name is always the same.
+@test "a directory, and FileDescriptorName= of a connected socket" {
+    make_payload 2000000 "$machine/srv/decant/flask"
+    printf '%s\n' '[Service]' Environment=DECANT_FILE=/srv/decant | drop_in decant@.service
+    enable FileDescriptorName=flask
+    fetch tcp4=7070 "$machine/srv/decant/flask"
+    records_say 1 6 'complete: /srv/decant/flask to '
+}

@@ -385,6 +385,8 @@ static const struct hand hands[] = {
     {"MPTCP", {MPTCP, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
     {"vsock", {LOCAL, DEV_NULL, DEV_NULL}, .n = 1, .domain = AF_VSOCK, .peer = "vsock:3:4000"},
     {"no /dev/null", {TCP4, DEV_NULL, PIPE}, .n = 1, .no_dev_null = true},
+    {"no /dev/null, and 1 and 2 closed", {TCP4, CLOSED, CLOSED}, .n = 1, .no_dev_null = true,
+        .channel = CHANNEL_SYSLOG},
 
     {"systemd: one on 3", {ALONE, TCP4}, OURS, "1", .n = 1},
     {"systemd: two", {ALONE, TCP4, TCP6}, OURS, "2", .n = 2},
@@ -903,22 +905,20 @@ static void check_stdio(const struct hand *c)
 {
     struct stat status;
     struct stat null;
+    const char *instead = c->no_dev_null ? "/" : "/dev/null"; /* a client must not land there */
 
-    if (c->no_dev_null)
-        return;
-    CHECK(stat("/dev/null", &null) == 0, "%m");
+    CHECK(stat(instead, &null) == 0, "%m");
     for (int i = 0; i < 3; i++) {
         bool client = is_tcp_client(c->things[i]) || c->things[i] == SAME_AS_0 ||
                       c->things[i] == SAME_AS_3 || c->things[i] == LOST ||
                       is_listening(c->things[i]) ||
                       (i == 0 && c->things[i] == LOCAL && c->listeners == 0);
         CHECK(fstat(i, &status) == 0, "descriptor %d is closed", i);
-        if (client || c->things[i] == CLOSED || c->things[i] == DEV_NULL)
-            CHECK(status.st_rdev == null.st_rdev && S_ISCHR(status.st_mode), "%d is not /dev/null",
-                i);
-        else
-            CHECK(
-                status.st_rdev != null.st_rdev || !S_ISCHR(status.st_mode), "%d was taken away", i);
+        bool replaced = status.st_dev == null.st_dev && status.st_ino == null.st_ino;
+        if (client || c->things[i] == CLOSED)
+            CHECK(replaced, "%d is not %s", i, instead);
+        else if (c->things[i] != DEV_NULL)
+            CHECK(!replaced, "%d was taken away", i);
     }
 }
 
