@@ -3,8 +3,10 @@
 
 #include "peer.h"
 #include "source.h"
+#include "store.h"
 #include "systemd.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -12,12 +14,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #define FIRST_FD    3    /* SD_LISTEN_FDS_START */
+#define SPARE       64   /* descriptors of our own above those that were handed over */
 #define MOST_STRAYS 4096 /* more is no number of clients, but an accident */
 
 #ifndef IPPROTO_MPTCP
@@ -28,8 +32,9 @@
     "decant is started by systemd, inetd, xinetd or tcpserver with a connected or a listening "    \
     "stream socket; to try it: systemd-socket-activate --accept -l 7070 decant FILE"
 
-/* What a descriptor is. The words of anything but the first three end up in an error. */
-enum nature { CONNECTED, LISTENING, REGULAR_FILE, UNUSABLE };
+/* What a descriptor is. The words of anything but the first three end up in an error. UNCONNECTED
+ * is also a stream socket whose connection is over, and whose error somebody has read. */
+enum nature { CONNECTED, LISTENING, REGULAR_FILE, UNCONNECTED, UNUSABLE };
 
 static int socket_option(int fd, int option)
 {
@@ -74,7 +79,7 @@ static enum nature judge_socket(int fd, enum socket_kind *kind, const char **wha
     if (socket_option(fd, SO_ACCEPTCONN) == 1)
         return LISTENING;
     *what = "a stream socket that is neither connected nor listening";
-    return is_connected(fd) ? CONNECTED : UNUSABLE;
+    return is_connected(fd) ? CONNECTED : UNCONNECTED;
 }
 
 static enum nature judge(int fd, enum socket_kind *kind, const char **what)
@@ -329,6 +334,8 @@ static int add_stdin(struct handover *handover, struct problem *problem)
 
     if (alone && (verdict.nature == CONNECTED || verdict.nature == LISTENING))
         return add(handover, STDIN_FILENO, &verdict, NULL, problem);
+    if (alone && handover->stored.n_sockets > 0)
+        return 0; /* the socket unit is gone, but not its clients */
     if (alone)
         return problem_set(problem, ENOTSOCK, EX_PROTOCOL,
             "a regular file was handed over, but no socket; " HOW_TO_START);
@@ -341,7 +348,84 @@ static int make_room(struct handover *handover, int n, struct problem *problem)
 {
     handover->connections = calloc((size_t)n, sizeof(*handover->connections));
     handover->listeners = calloc((size_t)n, sizeof(*handover->listeners));
-    return handover->connections && handover->listeners ? 0 : problem_call(problem, "calloc");
+    handover->stored.sockets = calloc((size_t)n, sizeof(*handover->stored.sockets));
+    handover->stored.files = calloc((size_t)n, sizeof(*handover->stored.files));
+    return handover->connections && handover->listeners && handover->stored.sockets &&
+                   handover->stored.files
+               ? 0
+               : problem_call(problem, "calloc");
+}
+
+/* A store of thousands may have taken all descriptors below the soft limit. */
+static void raise_limit(int n)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)n + FIRST_FD + SPARE;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* or the first open(2) says that there is no room */
+}
+
+/* Left in the store, where it is somebody else's, but of no use here. */
+static void pass_over(struct handover *handover, int fd, const char *name)
+{
+    handover->stored.n_foreign++;
+    handover->stored.foreign = name;
+    (void)close(fd);
+}
+
+static void add_stored(struct handover *handover, int fd, const struct verdict *verdict,
+    enum store_kind kind, uint32_t number, const char *name)
+{
+    struct stored *stored = &handover->stored;
+    bool is_socket = verdict->nature == CONNECTED || verdict->nature == UNCONNECTED;
+    bool is_file = verdict->nature == REGULAR_FILE;
+
+    if (kind == STORE_SOCKET && is_socket) {
+        stored->sockets[stored->n_sockets++] = (struct stored_socket){fd, number, verdict->kind};
+    } else if (kind == STORE_FILE && is_file) {
+        stored->files[stored->n_files++] = (struct stored_file){fd, number};
+        if (number > stored->last_generation)
+            stored->last_generation = number;
+    } else if (kind == STORE_TABLE && is_file) {
+        if (stored->n_tables++ == 0)
+            stored->table = fd;
+        else
+            (void)close(fd);
+    } else if (kind == STORE_WITNESS && stored->witness < 0 &&
+               (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+        stored->witness = fd;
+    } else if (kind == STORE_WITNESS) {
+        (void)close(fd); /* its other end, which only the store shall have */
+    } else {
+        pass_over(handover, fd, name);
+    }
+}
+
+/*
+ * What comes from systemd's store, which it puts after the sockets of its units: ours by its name,
+ * and beside a listening socket whatever else cannot be meant for us to serve.
+ */
+static bool take_stored(
+    struct handover *handover, int fd, const struct verdict *verdict, const char *name)
+{
+    uint32_t number = 0;
+    enum store_kind kind = name ? store_read_name(name, &number) : STORE_FOREIGN;
+    bool is_odd = verdict->nature == CONNECTED || verdict->nature == UNCONNECTED ||
+                  (verdict->nature == UNUSABLE && fcntl(fd, F_GETFD) >= 0) ||
+                  (name && strcmp(name, "stored") == 0); /* systemd's name for what has none */
+
+    if (kind == STORE_FOREIGN &&
+        !(name && is_odd && handover->n_listeners > 0 && getenv("NOTIFY_SOCKET")))
+        return false;
+    handover->stored.n++;
+    if (kind == STORE_FOREIGN || verdict->nature == LISTENING)
+        pass_over(handover, fd, name);
+    else
+        add_stored(handover, fd, verdict, kind, number, name);
+    return true;
 }
 
 static int take_listen_fds(struct handover *handover, const char *count, struct problem *problem)
@@ -354,10 +438,13 @@ static int take_listen_fds(struct handover *handover, const char *count, struct 
     int r = make_room(handover, n, problem);
     if (r < 0)
         return r;
+    raise_limit(n);
     /* All of them, also after one that is wrong: where messages may go depends on all clients. */
     for (int i = 0; i < n; i++) {
         const char *name = handover->names ? handover->names[i] : NULL;
         struct verdict verdict = look_at(FIRST_FD + i);
+        if (take_stored(handover, FIRST_FD + i, &verdict, name))
+            continue;
         int one = add(handover, FIRST_FD + i, &verdict, name, r < 0 ? &ignored : problem);
         r = r < 0 ? r : one;
     }
@@ -454,16 +541,29 @@ static void take_notify(struct handover *handover)
     notify_open(&handover->notify, getenv("NOTIFY_SOCKET"), usec);
 }
 
+/* Since systemd 254; before, or where it makes no sense, the store itself has to be asked. */
+static uint32_t read_store_size(void)
+{
+    const char *text = getenv("FDSTORE");
+    char *rest;
+
+    if (!text || !isdigit((unsigned char)text[0]))
+        return 0;
+    errno = 0;
+    unsigned long number = strtoul(text, &rest, 10);
+    return errno == 0 && *rest == '\0' && number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
 int handover_take(struct handover *handover, struct problem *problem)
 {
     static const char *const understood[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
         "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT",
-        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"};
+        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "FDSTORE"};
     const char *text = getenv("LISTEN_FDS");
     char copy[48]; /* libsystemd takes it out of the environment */
     const char *count = text || getenv("LISTEN_PID") ? copy : NULL;
 
-    *handover = (struct handover){.file_fd = -1};
+    *handover = (struct handover){.stored = {.table = -1, .witness = -1}, .file_fd = -1};
     (void)snprintf(copy, sizeof(copy), "%s", text ? text : "");
     int r = is_own_pid("LISTEN_PID") ? take_listen_fds(handover, count, problem)
                                      : take_stdin(handover, problem);
@@ -471,6 +571,7 @@ int handover_take(struct handover *handover, struct problem *problem)
     if (r == 0)
         r = tidy_stdio(handover, problem);
     take_notify(handover);
+    handover->stored.most = read_store_size();
     for (size_t i = 0; i < sizeof(understood) / sizeof(understood[0]); i++)
         (void)unsetenv(understood[i]);
     if (r < 0) {
@@ -494,6 +595,21 @@ static void free_names(char **names)
     free(names);
 }
 
+static void end_stored(struct stored *stored)
+{
+    for (size_t i = 0; i < stored->n_sockets; i++)
+        (void)close(stored->sockets[i].fd);
+    for (size_t i = 0; i < stored->n_files; i++)
+        (void)close(stored->files[i].fd);
+    if (stored->table >= 0)
+        (void)close(stored->table);
+    if (stored->witness >= 0)
+        (void)close(stored->witness);
+    free(stored->sockets);
+    free(stored->files);
+    *stored = (struct stored){.table = -1, .witness = -1};
+}
+
 void handover_end(struct handover *handover)
 {
     for (size_t i = 0; i < handover->n_connections; i++)
@@ -501,6 +617,7 @@ void handover_end(struct handover *handover)
             transfer_abort(handover->connections[i].fd, handover->connections[i].kind);
     for (size_t i = 0; i < handover->n_listeners; i++)
         (void)close(handover->listeners[i].fd); /* the supervisor has it, too */
+    end_stored(&handover->stored);
     free(handover->connections);
     free(handover->listeners);
     free_names(handover->names);

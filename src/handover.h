@@ -34,13 +34,45 @@ struct listener {
     char address[128]; /* for people: 0.0.0.0:7070, [::]:7070, unix:/run/decant.sock */
 };
 
+/*
+ * What systemd's file-descriptor store has kept of a process before, store.h. Each descriptor is
+ * owned, and close-on-exec, until store.c takes it over; closed it is no reset, as the store has
+ * it.
+ */
+struct stored_socket {
+    int fd;
+    uint32_t slot; /* of the table, by its name */
+    enum socket_kind kind;
+};
+
+struct stored_file {
+    int fd;
+    uint32_t generation; /* by its name */
+};
+
+struct stored {
+    uint32_t n;    /* descriptors in all */
+    uint32_t most; /* FDSTORE=, as many as may be; 0: not said */
+    int table;     /* -1: none */
+    uint32_t n_tables;
+    int witness; /* the read end of the pipe; -1: none */
+    struct stored_socket *sockets;
+    size_t n_sockets;
+    struct stored_file *files;
+    size_t n_files;
+    uint32_t last_generation; /* the highest of a file, or 0 */
+    uint32_t n_foreign;       /* that are none of these, and were closed */
+    const char *foreign;      /* the name of the last of them */
+};
+
 /* What the supervisor gave us. Written by handover.c, read by everybody else. */
 struct handover {
     struct connection *connections; /* freed by handover_end(), as the next one */
     size_t n_connections;
     struct listener *listeners; /* after success there are some of the one or of the other */
     size_t n_listeners;
-    char **names; /* that those of the sockets point into; owned; or NULL */
+    char **names;         /* that those of the sockets point into; owned; or NULL */
+    struct stored stored; /* beside listeners, or alone */
     struct notify notify;
     int file_fd; /* a regular file that came beside the sockets, or -1; the source's to own */
     bool file_is_stdin; /* descriptor 0: StandardInput=file:, or an accident of the shell */
@@ -50,11 +82,12 @@ struct handover {
 /*
  * Looks at the environment and the descriptors, once, before anything else is opened: the sockets
  * of sd_listen_fds(3), or else descriptor 0. A descriptor is judged by what it is, never by its
- * name or number (systemd 253 to 258 get the names out of step). Arms each socket, takes the
+ * name or number (systemd 253 to 258 get the names out of step); what the store has kept, by both.
+ * Arms each socket, takes the
  * sockets off the descriptors 0, 1 and 2, and fills gaps there with /dev/null, so that no library
  * can ever write to a client. Environment: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, JOURNAL_STREAM,
  * REMOTE_ADDR, REMOTE_PORT, TCPREMOTEIP, TCPREMOTEPORT, NOTIFY_SOCKET, WATCHDOG_PID,
- * WATCHDOG_USEC; all are taken out.
+ * WATCHDOG_USEC, FDSTORE; all are taken out.
  *
  * Returns 0, or a negative errno with *problem filled in: EX_PROTOCOL where no usable stream socket
  * was handed over, EX_OSERR where a system call failed. After a failure every connection that had
@@ -69,5 +102,6 @@ int handover_take(struct handover *handover, struct problem *problem)
  */
 void handover_refuse(struct handover *handover) __attribute__((nonnull));
 
-/* Resets the connections that no transfer has taken over (fd is not -1), and frees all. */
+/* Resets the connections that no transfer has taken over (fd is not -1), but none that the store
+ * has: they are for the next process. Frees all. */
 void handover_end(struct handover *handover) __attribute__((nonnull));

@@ -55,7 +55,7 @@ int main(int argc, char **argv)
     if (r == 0)
         r = sources_open(&sources, &options, &handover, &problem);
     if (r == 0) {
-        r = handover.n_listeners > 0
+        r = handover.n_listeners > 0 || handover.stored.n_sockets > 0
                 ? resident_run(&handover, &sources, &options, &report, &problem)
                 : single_run(&handover, &sources, &options, &report, &problem);
         sources_close(&sources);
@@ -65,5 +65,5 @@ int main(int argc, char **argv)
     handover_end(&handover); /* first: a log that blocks must not keep a client from its reset */
     if (r < 0)
         report_problem(&report, &problem);
-    return report.status;
+    return report_end(&report);
 }

@@ -51,6 +51,28 @@ int notify_send(const struct notify *notify, const char *lines)
     return n < 0 ? -errno : 0;
 }
 
+int notify_send_fds(const struct notify *notify, const char *lines, const int *fds, size_t n)
+{
+    union {
+        char room[CMSG_SPACE(NOTIFY_MOST_FDS * sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)lines, .iov_len = strlen(lines)};
+    struct msghdr message = {.msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.room,
+        .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+    if (notify->fd < 0)
+        return -ENOTCONN;
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(n * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, n * sizeof(int));
+    return sendmsg(notify->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
 void notify_close(struct notify *notify)
 {
     if (notify->fd >= 0)

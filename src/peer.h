@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include "transfer.h"
-
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+
+/* What a socket can do. Only the first two know a reset. */
+enum socket_kind {
+    SOCKET_TCP,   /* over IPv4 or IPv6 */
+    SOCKET_MPTCP, /* no SO_MAX_PACING_RATE */
+    SOCKET_UNIX,  /* SIOCOUTQ counts memory, not bytes: 0 is exact, the rest an upper bound */
+    SOCKET_VSOCK, /* SIOCOUTQ from Linux 6.11 on */
+};
 
 /* struct sockaddr_vm, vsock(7), without <linux/vm_sockets.h>, which musl has not. */
 struct peer_vsock_address {
@@ -28,8 +34,8 @@ union peer_address {
 
 /* Who is at the other end, as small as it can be kept: one process may have thousands of them. */
 struct peer {
-    uint8_t kind; /* enum socket_kind; of MPTCP, that of TCP */
-    bool is_ipv4;
+    uint8_t kind;    /* enum socket_kind; of MPTCP, that of TCP */
+    uint8_t is_ipv4; /* 0 or 1 */
     uint16_t port;
     union {
         uint8_t internet[16]; /* IPv4 in its first four bytes; network byte order */

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,7 +110,16 @@ static const struct ending {
     [TRANSFER_STALLED] = {"client stalled", ": it acknowledged nothing for a whole timeout",
         LOG_NOTICE, EX_TEMPFAIL},
     [TRANSFER_STOPPED] = {"stopped", ": a signal asked for it", LOG_NOTICE, EX_TEMPFAIL},
+    [TRANSFER_KILLED] = {"killed",
+        ": with the process that sent it, before systemd had its socket to keep", LOG_NOTICE,
+        EX_TEMPFAIL},
 };
+
+/* A damaged slot of another process may name an event that ends nothing. */
+static const struct ending *ending_of(const struct transfer *t)
+{
+    return endings[t->event].name ? &endings[t->event] : &endings[TRANSFER_BROKEN];
+}
 
 void report_open(struct report *report, enum channel channel, int level)
 {
@@ -136,29 +146,66 @@ static void format_rate(double rate, char *text, size_t size)
     (void)snprintf(text, size, unit > 0 ? "%.1f %s" : "%.0f %s", rate, units[unit]);
 }
 
+/* That others went on with it, which its time and its rate include. */
+static void format_resumed(unsigned n, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (n == 1)
+        (void)snprintf(text, size, ", resumed once");
+    else if (n > 1)
+        (void)snprintf(text, size, ", resumed %u times%s", n, n == UINT8_MAX ? " or more" : "");
+}
+
 void report_transfer(struct report *report, const struct transfer *t, const char *peer, int64_t now)
 {
-    const struct ending *ending = &endings[t->event];
+    const struct ending *ending = ending_of(t);
     intmax_t sent = t->slot->offset - t->slot->start;
     intmax_t promised = t->slot->end - t->slot->start;
     intmax_t acknowledged = t->acknowledged < sent ? t->acknowledged : sent;
     double seconds = (double)(now - t->slot->started) / CLOCK_SECOND;
+    char known[24] = "?"; /* who has lost the socket cannot ask it */
     char rate[32];
+    char resumed[48];
 
     raise_status(report, ending->status);
     if (!report_wants(report, t))
         return;
-    format_rate(seconds > 0 ? (double)acknowledged / seconds : 0, rate, sizeof(rate));
+    if (acknowledged >= 0)
+        (void)snprintf(known, sizeof(known), "%jd", acknowledged);
+    format_rate(
+        seconds > 0 && acknowledged > 0 ? (double)acknowledged / seconds : 0, rate, sizeof(rate));
+    format_resumed(t->slot->resumed, resumed, sizeof(resumed));
     print(report, ending->level,
-        "%s: %s to %s: %jd of %jd bytes sent, %jd acknowledged, in %.3f s, %s%s%s%s%s%s",
-        ending->name, t->source->name, peer, sent, promised, acknowledged, seconds, rate,
+        "%s: %s to %s: %jd of %jd bytes sent, %s acknowledged, in %.3f s, %s%s%s%s%s%s%s",
+        ending->name, t->source->name, peer, sent, promised, known, seconds, rate, resumed,
         ending->reason, t->call ? ": " : "", t->call ? t->call : "", t->error ? ": " : "",
         t->error ? strerror(t->error) : "");
 }
 
 bool report_wants(const struct report *report, const struct transfer *t)
 {
-    return endings[t->event].level <= report->level;
+    return ending_of(t)->level <= report->level;
+}
+
+void report_left(struct report *report, uint32_t n)
+{
+    print(report, LOG_NOTICE, "%" PRIu32 " transfer%s left to the next decant", n,
+        n == 1 ? " is" : "s are");
+    report->signal = SIGTERM;
+}
+
+int report_end(const struct report *report)
+{
+    sigset_t set;
+
+    if (report->signal == 0)
+        return report->status;
+    (void)signal(report->signal, SIG_DFL);
+    (void)raise(report->signal);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, report->signal);
+    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+    return EX_TEMPFAIL; /* not reached */
 }
 
 void report_refused(struct report *report, uint64_t n, const char *reason)

@@ -15,6 +15,7 @@ struct report {
     bool hurried;    /* what cannot be written at once is lost: others must not wait for it */
     uint64_t n_lost; /* lines since the last that was written */
     int status;      /* of sysexits.h; the gravest so far: any other, 71, 74, 66, 65, 75 */
+    int signal;      /* to die of instead; 0: none */
 };
 
 void report_open(struct report *report, enum channel channel, int level) __attribute__((nonnull));
@@ -32,6 +33,16 @@ bool report_wants(const struct report *report, const struct transfer *transfer)
 
 /* Clients that were reset before they got anything, n of them by now, for that reason. */
 void report_refused(struct report *report, uint64_t n, const char *reason) __attribute__((nonnull));
+
+/*
+ * So many transfers are with the supervisor, for the process after this one. SIGTERM, which asked
+ * for that, is then what we die of: the unit's RestartForceExitStatus=SIGTERM knows by it that
+ * there must be one, whoever sent it.
+ */
+void report_left(struct report *report, uint32_t n) __attribute__((nonnull));
+
+/* The exit status of the process; or does not return, and the process dies of report->signal. */
+int report_end(const struct report *report) __attribute__((nonnull));
 
 /* One line that changes no status; level is LOG_WARNING or what is less grave. */
 void report_note(struct report *report, int level, const char *text) __attribute__((nonnull));

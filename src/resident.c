@@ -6,6 +6,7 @@
 #include "notify.h"
 #include "peer.h"
 #include "signals.h"
+#include "store.h"
 #include "table.h"
 
 #include <ctype.h>
@@ -34,22 +35,22 @@
 /* What epoll(7) tells of: a client by its number, the rest by these. */
 #define NOBODY     UINT32_MAX
 #define SIGNALS    (UINT32_MAX - 1)
+#define THE_STORE  (UINT32_MAX - 2)
 #define A_LISTENER UINT32_C(0x80000000) /* and its number */
 
 /* One connection: what only this process needs of it. What must outlive it is in its slot. */
 struct client {
     struct transfer transfer;
-    struct peer peer;
     uint32_t next; /* in its queue, or among the free ones */
     uint32_t previous;
-    uint32_t place; /* in the crowd, or CROWD_NOBODY */
-    uint16_t listener;
+    uint32_t place;  /* in the crowd, or CROWD_NOBODY */
     uint8_t watched; /* events that epoll(7) waits for */
     uint8_t queue;   /* enum transfer_queue; TRANSFER_QUEUES: none */
 };
 
-_Static_assert(sizeof(struct client) + sizeof(struct transfer_slot) + CROWD_COST <= 192,
-    "a connection shall cost no more than 192 bytes of our own");
+_Static_assert(
+    sizeof(struct client) + sizeof(struct transfer_slot) + CROWD_COST + STORE_COST <= 224,
+    "a connection shall cost no more than 224 bytes of our own");
 
 struct queue {
     uint32_t first;
@@ -69,6 +70,7 @@ struct resident {
     struct report *report;
     struct transfer_limits limits;
     struct table table;
+    struct store store;
     struct client *clients; /* one for each slot of the table, under the same number */
     bool *emptied;          /* of each listener: its queue was empty since it was armed */
     struct crowd *crowd;    /* NULL: no limit for a source */
@@ -136,13 +138,27 @@ static void join_queue(struct resident *r, uint32_t number, int64_t time_before)
 
 /* --- Clients --------------------------------------------------------------------------------- */
 
+static void give_number(struct resident *r, uint32_t number)
+{
+    r->table.slots[number].state = TRANSFER_NOWHERE;
+    r->clients[number].next = r->free;
+    r->free = number;
+}
+
+/* NOBODY: all that have ended wait for PID 1 to take their names out of its store. */
 static uint32_t take_number(struct resident *r)
 {
-    uint32_t number = r->free;
+    uint32_t number;
 
-    if (number == NOBODY)
-        return r->unused++;
-    r->free = r->clients[number].next;
+    while ((number = store_next_free(&r->store)) != STORE_NOBODY)
+        give_number(r, number);
+    number = r->free;
+    if (number != NOBODY) {
+        r->free = r->clients[number].next;
+    } else if (r->unused < r->table.n_slots) {
+        number = r->unused++;
+        table_use(&r->table, number);
+    }
     return number;
 }
 
@@ -151,17 +167,20 @@ static void end_client(struct resident *r, uint32_t number, int64_t now)
     struct client *client = &r->clients[number];
     char peer[PEER_TEXT] = "";
 
+    struct transfer_slot *slot = client->transfer.slot;
+
     leave_queue(r, number);
     if (report_wants(r->report, &client->transfer))
-        peer_format(&client->peer, peer, sizeof(peer));
+        peer_format(&slot->peer, peer, sizeof(peer));
     report_transfer(r->report, &client->transfer, peer, clock_now());
+    slot->event = TRANSFER_NOTHING; /* recorded */
     if (client->place != CROWD_NOBODY)
         crowd_leave(r->crowd, client->place);
-    r->n_served += client->transfer.slot->state == TRANSFER_DONE;
-    client->transfer.slot->state = TRANSFER_NOWHERE;
-    source_release(sources_for(r->sources, client->listener), client->transfer.source);
-    client->next = r->free;
-    r->free = number;
+    r->n_served += slot->state == TRANSFER_DONE;
+    source_release(client->transfer.source);
+    if (store_forget(&r->store, number))
+        give_number(r, number);
+    store_tidy(&r->store);
     r->sum ^= number;
     if (--r->n == 0)
         r->idle_since = now;
@@ -185,6 +204,15 @@ static int watch(struct resident *r, uint32_t number)
     return epoll_ctl(r->epoll, deed, client->transfer.fd, &event) < 0 ? -errno : 0;
 }
 
+/* Another process shall be able to go on with it, even if this one is gone in a moment. */
+static void keep_client(struct resident *r, uint32_t number)
+{
+    struct transfer *transfer = &r->clients[number].transfer;
+
+    transfer->epoll = r->epoll;
+    store_keep(&r->store, number, transfer->fd, transfer->source);
+}
+
 static void step_client(struct resident *r, uint32_t number, short revents, int64_t now)
 {
     struct transfer *transfer = &r->clients[number].transfer;
@@ -198,10 +226,13 @@ static void step_client(struct resident *r, uint32_t number, short revents, int6
         if (error < 0)
             transfer_break(transfer, "epoll_ctl", -error);
     }
-    if (transfer_ended(transfer))
+    if (transfer_ended(transfer)) {
         end_client(r, number, now);
-    else
-        join_queue(r, number, time_before);
+        return;
+    }
+    join_queue(r, number, time_before);
+    if (transfer->slot->held && transfer->epoll < 0)
+        keep_client(r, number);
 }
 
 /* On a signal, or, with an errno, because there is no way to go on. */
@@ -211,7 +242,7 @@ static void stop_all(struct resident *r, const char *call, int error)
 
     for (uint32_t number = 0; number < r->unused; number++) {
         struct transfer *transfer = &r->clients[number].transfer;
-        if (r->table.slots[number].state == TRANSFER_NOWHERE)
+        if (!transfer_slot_runs(&r->table.slots[number]))
             continue;
         if (error)
             transfer_break(transfer, call, error);
@@ -382,8 +413,9 @@ static void refuse(struct resident *r, int fd, enum socket_kind kind, int64_t no
         tell_refused(r, now);
 }
 
-/* Whether there is room for one more, and one more of its source; *place is that in the crowd. */
-static bool has_room(struct resident *r, const struct peer *peer, uint32_t *place)
+/* Whether there is room for one more, and one more of its source; then *number is that of its slot,
+ * and *place that in the crowd. */
+static bool has_room(struct resident *r, const struct peer *peer, uint32_t *number, uint32_t *place)
 {
     char text[PEER_TEXT];
 
@@ -393,11 +425,18 @@ static bool has_room(struct resident *r, const struct peer *peer, uint32_t *plac
             "%" PRIu32 " at a time is the limit (--max-connections)", r->most);
         return false;
     }
+    *number = take_number(r);
+    if (*number == NOBODY) {
+        (void)snprintf(r->reason, sizeof(r->reason),
+            "%" PRIu32 " slots wait for systemd to drop what it has kept", r->table.n_slots);
+        return false;
+    }
     if (!r->crowd)
         return true;
     *place = crowd_enter(r->crowd, peer_source(peer), (uint32_t)r->options->most_per_source);
     if (*place != CROWD_NOBODY)
         return true;
+    give_number(r, *number);
     peer_format(peer, text, sizeof(text));
     (void)snprintf(r->reason, sizeof(r->reason),
         "the last was %s, whose address has %" PRId64 " already (--max-connections-per-source)",
@@ -405,28 +444,49 @@ static bool has_room(struct resident *r, const struct peer *peer, uint32_t *plac
     return false;
 }
 
+static void begin_client(struct resident *r, uint32_t number, int fd, enum socket_kind kind,
+    struct source *source, uint32_t place, int64_t now)
+{
+    struct client *client = &r->clients[number];
+
+    *client = (struct client){.place = place, .queue = TRANSFER_QUEUES};
+    r->n++;
+    r->sum ^= number;
+    source_hold(source);
+    transfer_start(&client->transfer, &r->table.slots[number], fd, kind, source, &r->limits, now);
+}
+
+/* One that a process before has begun, whatever the limits are by now. It is not stepped yet, since
+ * thousands of turns would keep all of them waiting. */
+static void resume_client(
+    void *context, uint32_t number, int fd, enum socket_kind kind, struct source *source)
+{
+    struct resident *r = context;
+    uint32_t place = CROWD_NOBODY;
+    int64_t now = clock_now();
+
+    if (r->crowd)
+        place = crowd_enter(r->crowd, peer_source(&r->table.slots[number].peer), UINT32_MAX);
+    begin_client(r, number, fd, kind, source, place, now);
+    r->clients[number].transfer.epoll = r->epoll;
+    step_client(r, number, 0, now);
+}
+
 static void admit(struct resident *r, uint32_t listener, const struct arrival *arrival,
     struct source *source, int64_t now)
 {
     enum socket_kind kind = r->handover->listeners[listener].kind;
     struct peer peer;
+    uint32_t number;
     uint32_t place;
 
     peer_set(&peer, arrival->fd, kind, &arrival->address);
-    if (!has_room(r, &peer, &place)) {
+    if (!has_room(r, &peer, &number, &place)) {
         refuse(r, arrival->fd, kind, now);
         return;
     }
-    uint32_t number = take_number(r);
-    struct client *client = &r->clients[number];
-    struct transfer_slot *slot = &r->table.slots[number];
-    *client = (struct client){
-        .peer = peer, .place = place, .listener = (uint16_t)listener, .queue = TRANSFER_QUEUES};
-    r->n++;
-    r->sum ^= number;
-    source_hold(source);
-    transfer_slot_init(slot, source, now);
-    transfer_start(&client->transfer, slot, arrival->fd, kind, source, &r->limits, now);
+    transfer_slot_init(&r->table.slots[number], source, &peer, now);
+    begin_client(r, number, arrival->fd, kind, source, place, now);
     /* Tried before it is waited for: a fresh socket has room, and most files fit. */
     step_client(r, number, POLLOUT, now);
 }
@@ -449,6 +509,7 @@ static void accept_batch(struct resident *r, uint32_t listener, int64_t now)
         transfer_abort(r->arrivals[i].fd, r->handover->listeners[listener].kind);
         report_problem(r->report, &problem);
     }
+    store_tidy(&r->store); /* the file before may have been the last of its kind */
     if (r->n == 0)
         r->idle_since = now;
 }
@@ -532,6 +593,9 @@ static void begin_stop(struct resident *r, int64_t now)
     for (uint32_t i = 0; i < r->handover->n_listeners; i++)
         (void)unwatch(r, i);
     (void)notify_send(&r->handover->notify, "STOPPING=1\n"); /* a courtesy */
+    for (uint32_t number = 0; number < r->unused; number++)
+        if (transfer_slot_runs(&r->table.slots[number]))
+            keep_client(r, number); /* also one that only waits for the client's end */
 }
 
 static void take_signals(struct resident *r, int64_t now)
@@ -553,7 +617,7 @@ static int64_t earlier(int64_t one, int64_t other)
 /* When there is something to do although nothing happens. */
 static int64_t next_time(const struct resident *r)
 {
-    int64_t time = earlier(r->stop_at, r->resume_at);
+    int64_t time = earlier(earlier(r->stop_at, r->resume_at), r->store.retry_at);
 
     for (int i = 0; i < TRANSFER_QUEUES; i++)
         if (r->queues[i].first != NOBODY)
@@ -575,6 +639,8 @@ static int64_t next_time(const struct resident *r)
  */
 static bool is_over(const struct resident *r, int64_t now)
 {
+    if (r->stopping && r->n > 0 && r->n == r->store.n_kept)
+        return true; /* the next process has them */
     if (r->n > 0)
         return false;
     return r->stopping || r->n_listening == 0 ||
@@ -626,9 +692,11 @@ static void take_events(struct resident *r, const struct epoll_event *events, in
             now = clock_now(); /* a turn of sending may have taken its time */
         }
     for (int i = 0; i < n; i++) {
-        bool listener = events[i].data.u32 >= A_LISTENER && events[i].data.u32 != SIGNALS;
+        bool listener = events[i].data.u32 >= A_LISTENER && events[i].data.u32 < THE_STORE;
         if (events[i].data.u32 == SIGNALS)
             take_signals(r, now);
+        else if (events[i].data.u32 == THE_STORE)
+            store_take_events(&r->store);
         else if (listener && !r->stopping)
             take_listener(r, &events[i], now);
     }
@@ -652,6 +720,8 @@ static int loop(struct resident *r, struct problem *problem)
         step_due(r, now);
         if (now >= r->resume_at)
             resume(r);
+        if (now >= r->store.retry_at)
+            store_retry(&r->store);
         if (now >= r->stop_at)
             stop_all(r, NULL, 0);
         if (r->n_refused > 0 && now >= r->refusal_at)
@@ -712,13 +782,16 @@ static int check_pace(const struct resident *r, struct problem *problem)
 
 static int take_memory(struct resident *r, struct problem *problem)
 {
-    int error = table_open(&r->table, r->most);
+    int error = store_open(&r->store, r->handover, &r->table, r->most, r->report);
 
-    r->clients = calloc(r->most, sizeof(*r->clients)); /* from the kernel, and untouched */
-    r->emptied = calloc(r->handover->n_listeners, sizeof(*r->emptied));
+    if (error < 0)
+        return problem_set(problem, -error, EX_OSERR, "the table of %" PRIu32 " connections: %s",
+            r->most, strerror(-error));
+    r->clients = calloc(r->table.n_slots, sizeof(*r->clients)); /* from the kernel, untouched */
+    r->emptied = calloc(r->handover->n_listeners + 1, sizeof(*r->emptied));
     if (r->options->most_per_source > 0)
-        r->crowd = crowd_new(r->most);
-    if (error < 0 || !r->clients || !r->emptied || (r->options->most_per_source > 0 && !r->crowd))
+        r->crowd = crowd_new(r->table.n_slots);
+    if (!r->clients || !r->emptied || (r->options->most_per_source > 0 && !r->crowd))
         return problem_set(
             problem, ENOMEM, EX_OSERR, "out of memory for %" PRIu32 " connections", r->most);
     for (int i = 0; i < TRANSFER_QUEUES; i++)
@@ -741,7 +814,21 @@ static int open_epoll(struct resident *r, struct problem *problem)
             return problem_call(problem, "epoll_ctl");
         r->n_listening++;
     }
+    event.data.u32 = THE_STORE;
+    if (epoll_ctl(r->epoll, EPOLL_CTL_ADD, r->store.events, &event) < 0)
+        return problem_call(problem, "epoll_ctl");
     return 0;
+}
+
+/* Those of a process before, and which slots are left for others. */
+static void reclaim(struct resident *r)
+{
+    r->unused = r->table.header->n_used;
+    store_reclaim(&r->store, r->handover, r->options, resume_client, r);
+    r->unused = r->table.header->n_used; /* what was damaged may lie beyond */
+    for (uint32_t number = r->unused; number-- > 0;)
+        if (r->table.slots[number].state == TRANSFER_NOWHERE)
+            give_number(r, number);
 }
 
 static int begin(struct resident *r, struct problem *problem)
@@ -756,11 +843,26 @@ static int begin(struct resident *r, struct problem *problem)
     if (error < 0)
         return error;
     r->signals = signals_open(also, problem);
-    return r->signals < 0 ? r->signals : open_epoll(r, problem);
+    error = r->signals < 0 ? r->signals : open_epoll(r, problem);
+    if (error == 0)
+        reclaim(r);
+    return error;
+}
+
+/* The sockets that are left are those that the store has as well: no client is reset. */
+static void leave_clients(struct resident *r)
+{
+    report_left(r->report, r->n);
+    for (uint32_t number = 0; number < r->unused; number++)
+        if (transfer_slot_runs(&r->table.slots[number])) {
+            source_release(r->clients[number].transfer.source);
+            (void)close(r->clients[number].transfer.fd);
+        }
 }
 
 static void end(struct resident *r)
 {
+    store_close(&r->store);
     if (r->epoll >= 0)
         (void)close(r->epoll);
     if (r->signals >= 0)
@@ -782,6 +884,8 @@ int resident_run(struct handover *handover, const struct sources *sources,
         .options = options,
         .report = report,
         .limits = {options->stall_timeout, options->drain_timeout},
+        .table = {.fd = -1},
+        .store = {.events = -1, .witness = -1, .barrier = -1, .retry_at = CLOCK_NEVER},
         .epoll = -1,
         .signals = -1,
         .free = NOBODY,
@@ -796,6 +900,8 @@ int resident_run(struct handover *handover, const struct sources *sources,
     int error = begin(&r, problem);
     if (error == 0)
         error = loop(&r, problem);
+    if (error == 0 && r.n > 0)
+        leave_clients(&r);
     if (r.n_refused > 0)
         tell_refused(&r, now);
     end(&r);

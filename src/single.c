@@ -116,7 +116,7 @@ static void start_all(struct single *single, struct handover *handover,
         struct job *job = &single->jobs[i];
         struct source *source = sources_for(sources, i)->current;
         job->peer = connection->peer;
-        transfer_slot_init(&job->slot, source, now);
+        transfer_slot_init(&job->slot, source, NULL, now); /* nobody goes on with it */
         transfer_start(
             &job->transfer, &job->slot, connection->fd, connection->kind, source, limits, now);
         connection->fd = -1;

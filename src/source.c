@@ -3,6 +3,7 @@
 
 #include "handover.h"
 #include "options.h"
+#include "transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,18 +94,23 @@ static int refuse_name(const struct source *source, int error, struct problem *p
         source->name, (uintmax_t)geteuid(), strerror(error), mend);
 }
 
-/* OpenFile= and StandardInput=file: hand over what the unit says, which may not be readable. */
-static int adopt_given(struct source *source, int given, struct problem *problem)
+/* What a descriptor of a file is called: for people only. */
+static void name_given(struct source *source, int fd, const char *otherwise)
 {
     char link[40];
 
-    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", given);
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, source->name, sizeof(source->name) - 1);
     if (n > 0)
         source->name[n] = '\0';
-    else /* no /proc here: a name for people only */
-        (void)snprintf(source->name, sizeof(source->name), "the handed-over file");
+    else /* no /proc here */
+        (void)snprintf(source->name, sizeof(source->name), "%s", otherwise);
+}
 
+/* OpenFile= and StandardInput=file: hand over what the unit says, which may not be readable. */
+static int adopt_given(struct source *source, int given, struct problem *problem)
+{
+    name_given(source, given, "the handed-over file");
     int flags = fcntl(given, F_GETFL);
     if (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
         return problem_set(problem, EBADF, EX_NOINPUT,
@@ -181,7 +187,7 @@ static int examine(struct source *source, const struct options *options, struct 
     source->device = status.st_dev;
     source->inode = status.st_ino;
     source->size = status.st_size;
-    source->mtime = status.st_mtim;
+    source->mtime = source_mtime(&status);
     source->allow_changes = options->allow_changes;
     int r = check_size(source, problem);
     return r < 0 ? r : set_range(source, options, problem);
@@ -217,7 +223,10 @@ static void retire(struct served *served)
     struct source *source = served->current;
 
     served->current = NULL;
-    if (source && source->transfers == 0)
+    if (!source)
+        return;
+    source->current = false;
+    if (source->transfers == 0)
         close_source(source);
 }
 
@@ -231,6 +240,12 @@ static int look_at(const struct served *served, struct stat *status)
     return stat(served->name, status);
 }
 
+int64_t source_mtime(const struct stat *status)
+{
+    return (
+        int64_t)((uint64_t)status->st_mtim.tv_sec * 1000000000 + (uint64_t)status->st_mtim.tv_nsec);
+}
+
 static bool is_same_file(const struct source *source, const struct stat *now)
 {
     return now->st_dev == source->device && now->st_ino == source->inode;
@@ -238,8 +253,7 @@ static bool is_same_file(const struct source *source, const struct stat *now)
 
 static bool is_unchanged(const struct source *source, const struct stat *now)
 {
-    return now->st_size == source->size && now->st_mtim.tv_sec == source->mtime.tv_sec &&
-           now->st_mtim.tv_nsec == source->mtime.tv_nsec;
+    return now->st_size == source->size && source_mtime(now) == source->mtime;
 }
 
 int source_refresh(struct served *served, struct source **ret, struct problem *problem)
@@ -270,12 +284,13 @@ int source_refresh(struct served *served, struct source **ret, struct problem *p
     source = calloc(1, sizeof(*source));
     if (!source)
         return problem_call(problem, "calloc");
-    source->generation = ++served->generations;
+    source->generation = ++*served->generations;
     int r = open_source(source, served, problem);
     if (r < 0) {
         close_source(source);
         return r;
     }
+    source->current = true;
     served->current = *ret = source;
     return 0;
 }
@@ -285,10 +300,35 @@ void source_hold(struct source *source)
     source->transfers++;
 }
 
-void source_release(const struct served *served, struct source *source)
+void source_release(struct source *source)
 {
-    if (--source->transfers == 0 && source != served->current)
+    if (--source->transfers == 0 && !source->current)
         close_source(source);
+}
+
+struct source *source_resume(
+    int fd, uint32_t generation, off_t size, int64_t mtime, const char *name)
+{
+    struct source *source = calloc(1, sizeof(*source));
+    struct stat status;
+
+    if (!source || fstat(fd, &status) < 0) {
+        int error = errno;
+        (void)close(fd);
+        free(source);
+        errno = error;
+        return NULL;
+    }
+    source->fd = fd;
+    source->generation = generation;
+    source->transfers = 1;
+    source->allow_changes = mtime == TRANSFER_ANY_MTIME;
+    source->device = status.st_dev;
+    source->inode = status.st_ino;
+    source->size = source->end = size;
+    source->mtime = mtime;
+    name_given(source, fd, name ? name : "a file that is no longer served");
+    return source;
 }
 
 /* A directory as FILE serves the file in it that bears the socket's name. */
@@ -343,8 +383,8 @@ static int plan_served(struct sources *sources, const struct options *options,
             "FILE is missing, and none was handed over (does that of OpenFile= exist?); "
             "decant [OPTION...] FILE");
     sources->n = 1;
-    sources->served[0] =
-        (struct served){.options = options, .name = options->file, .directory = -1, .given = given};
+    sources->served[0].name = options->file;
+    sources->served[0].given = given;
     if (given >= 0)
         handover->file_fd = -1;
     return 0;
@@ -362,12 +402,27 @@ static int tell_socket(
         listening ? handover->listeners[i].address : handover->connections[i].peer);
 }
 
+static struct served unnamed(struct sources *sources, const struct options *options)
+{
+    return (struct served){.options = options,
+        .generations = &sources->generations,
+        .name = "",
+        .directory = -1,
+        .given = -1};
+}
+
 int sources_open(struct sources *sources, const struct options *options, struct handover *handover,
     struct problem *problem)
 {
     struct source *source;
 
-    *sources = (struct sources){.n = handover->n_connections + handover->n_listeners};
+    *sources = (struct sources){
+        .n = handover->n_connections + handover->n_listeners,
+        .directory = -1,
+        .generations = handover->stored.last_generation,
+    };
+    if (sources->n == 0)
+        return 0; /* there are only the transfers of a process before, which have theirs */
     int r = open_directory(sources, options->file);
     if (r < 0)
         return problem_set(problem, -r, status_of_open(-r), "cannot open '%s' as user %ju: %s",
@@ -379,11 +434,12 @@ int sources_open(struct sources *sources, const struct options *options, struct 
         return r;
     }
     for (size_t i = 0; i < sources->n; i++)
-        sources->served[i] =
-            (struct served){.options = options, .name = "", .directory = -1, .given = -1};
+        sources->served[i] = unnamed(sources, options);
     r = plan_served(sources, options, handover, problem);
     for (size_t i = 0; i < sources->n && r == 0; i++) {
         r = source_refresh(&sources->served[i], &source, problem);
+        if (r < 0 && handover->stored.n_sockets > 0)
+            r = 0; /* its clients will get to know it */
         if (r < 0 && sources->directory >= 0)
             r = tell_socket(handover, i, r, problem);
     }

@@ -4,9 +4,10 @@
 #include "problem.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
-#include <time.h>
 
 struct handover;
 struct options;
@@ -17,16 +18,17 @@ struct options;
  */
 struct source {
     int fd;              /* owned; open for reading, a regular file; -1: none */
-    uint32_t generation; /* a number that no other opening of the same name has */
+    uint32_t generation; /* a number that no other opening has, also of the processes before */
     uint32_t transfers;  /* that run with it; whoever starts and ends them counts */
+    bool current;        /* what new clients of its name get */
     bool allow_changes;  /* only truncation below the promise is a change */
     dev_t device;        /* what was opened; of no other file as long as it is open */
     ino_t inode;
-    off_t size;            /* bytes, at open */
-    struct timespec mtime; /* at open; of CLOCK_REALTIME */
-    off_t start;           /* 0 <= start <= end <= size */
-    off_t end;             /* the first byte that is not promised */
-    off_t asked_from;      /* the range that the disk was last asked for */
+    off_t size;       /* bytes, at open */
+    int64_t mtime;    /* at open, as source_mtime() has it */
+    off_t start;      /* 0 <= start <= end <= size */
+    off_t end;        /* the first byte that is not promised */
+    off_t asked_from; /* the range that the disk was last asked for */
     off_t asked_to;
     char name[256]; /* for people: the path, or what /proc says of a handed-over file */
 };
@@ -38,7 +40,7 @@ struct source {
  */
 struct served {
     const struct options *options; /* borrowed */
-    uint32_t generations;          /* how often it was opened */
+    uint32_t *generations;         /* borrowed; the number of the last opening of any file */
     const char *name;              /* borrowed; a path, or one below directory; "" where given */
     int directory;                 /* borrowed; or -1 */
     int given;                     /* owned; a handed-over file, or -1 */
@@ -49,7 +51,8 @@ struct served {
 struct sources {
     struct served *served; /* n of them, owned */
     size_t n;
-    int directory; /* owned; -1: FILE is none */
+    int directory;        /* owned; -1: FILE is none */
+    uint32_t generations; /* the number of the last opening */
 };
 
 /*
@@ -57,7 +60,9 @@ struct sources {
  * directory, the file in it that bears the name of each socket, beneath which openat2(2) keeps it.
  * Returns 0, or a negative errno with *problem filled in: EX_NOINPUT for a file that is missing,
  * unreadable, not regular, or longer than it says, proc(5), and for a socket without a name;
- * EX_USAGE for an offset or a length beyond its end, and for a FILE beside a handed-over one.
+ * EX_USAGE for an offset or a length beyond its end, and for a FILE beside a handed-over one. Where
+ * transfers of a process before wait to be gone on with, that a file cannot be had is no failure:
+ * it is for those who will ask for it.
  */
 int sources_open(struct sources *sources, const struct options *options, struct handover *handover,
     struct problem *problem) __attribute__((nonnull, warn_unused_result));
@@ -78,7 +83,19 @@ int source_refresh(struct served *served, struct source **ret, struct problem *p
 /* One transfer more, or less, counts on it. With the last, an opening that is no longer the present
  * one is closed. */
 void source_hold(struct source *source) __attribute__((nonnull));
-void source_release(const struct served *served, struct source *source) __attribute__((nonnull));
+void source_release(struct source *source) __attribute__((nonnull));
+
+/*
+ * An opening that another process has made, for the transfers that it began: fd, from then on
+ * owned, with the size and the mtime (or TRANSFER_ANY_MTIME) that it had. name is what it is called
+ * where /proc does not tell, or NULL. Never current; held once, for whoever calls. NULL with errno
+ * ENOMEM, or as of fstat(2), and then fd is closed.
+ */
+struct source *source_resume(int fd, uint32_t generation, off_t size, int64_t mtime,
+    const char *name) __attribute__((warn_unused_result));
+
+/* Nanoseconds since 1970, or, before 1678 and after 2261, what is left of them in 64 bits. */
+int64_t source_mtime(const struct stat *status) __attribute__((nonnull));
 
 /*
  * Is it still the file that was promised up to that end? Unchanged is the same size and the same

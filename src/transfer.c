@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -148,6 +149,12 @@ static bool note_progress(struct transfer *t, off_t left)
     return more;
 }
 
+/* After all that was written to the slot before: another process must never find half of it. */
+static void set_state(struct transfer_slot *slot, enum transfer_state state)
+{
+    __atomic_store_n(&slot->state, (uint8_t)state, __ATOMIC_RELEASE);
+}
+
 static void move(struct transfer *t, enum transfer_event event)
 {
     enum transfer_state next = next_state(t->slot->state, event);
@@ -159,10 +166,13 @@ static void move(struct transfer *t, enum transfer_event event)
     /* The last look, for the report. A UNIX queue may be empty only because the peer has left. */
     if (next == TRANSFER_ABORTED && transfer_resets(t->kind))
         (void)note_progress(t, outstanding(t));
-    t->slot->state = next;
     t->event = event;
+    t->slot->event = event;
+    set_state(t->slot, next);
     if (next < TRANSFER_DONE)
         return;
+    if (t->epoll >= 0)
+        (void)epoll_ctl(t->epoll, EPOLL_CTL_DEL, t->fd, NULL); /* it may not be watched at all */
     if (next == TRANSFER_DONE)
         (void)close(t->fd); /* the peer has the end: there is nothing left to lose */
     else
@@ -264,7 +274,7 @@ static void settle(struct transfer *t)
 {
     t->call = NULL;
     t->error = 0;
-    move(t, t->held || t->checked ? TRANSFER_DRAINED : judge_file(t, TRANSFER_DRAINED));
+    move(t, t->slot->held || t->checked ? TRANSFER_DRAINED : judge_file(t, TRANSFER_DRAINED));
 }
 
 static void fail(struct transfer *t, enum transfer_event event, const char *call, int error)
@@ -343,7 +353,7 @@ static bool is_cold(struct transfer *t, off_t turn_end)
 
 static void wait_for_time(struct transfer *t, enum transfer_event event)
 {
-    t->held = true;
+    t->slot->held = 1;
     t->by_time = true;
     move(t, event);
 }
@@ -378,7 +388,7 @@ static void send_turn(struct transfer *t, int64_t now)
             return;
         }
         if (errno == EAGAIN) {
-            t->held = true;
+            t->slot->held = 1;
             t->recheck = 0;
             move(t, TRANSFER_FULL);
             return;
@@ -388,11 +398,11 @@ static void send_turn(struct transfer *t, int64_t now)
         return;
     }
     if (slot->offset < slot->end) {
-        t->held = true;
+        t->slot->held = 1;
         t->recheck = 0;
         move(t, TRANSFER_PROGRESS);
     } else {
-        finish(t, t->held ? TRANSFER_QUEUED : judge_file(t, TRANSFER_QUEUED_AT_ONCE), now);
+        finish(t, t->slot->held ? TRANSFER_QUEUED : judge_file(t, TRANSFER_QUEUED_AT_ONCE), now);
     }
 }
 
@@ -462,7 +472,7 @@ static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
         settle(t);
     } else if (known && !t->checked) {
         enum transfer_event event =
-            t->held ? TRANSFER_ACKNOWLEDGED : judge_file(t, TRANSFER_ACKNOWLEDGED);
+            t->slot->held ? TRANSFER_ACKNOWLEDGED : judge_file(t, TRANSFER_ACKNOWLEDGED);
         t->checked = event == TRANSFER_ACKNOWLEDGED;
         move(t, event);
     }
@@ -510,17 +520,105 @@ static void plan(struct transfer *t, int64_t now)
         plan_look(t, now);
 }
 
-void transfer_slot_init(struct transfer_slot *slot, const struct source *source, int64_t now)
+void transfer_slot_init(
+    struct transfer_slot *slot, const struct source *source, const struct peer *peer, int64_t now)
 {
     *slot = (struct transfer_slot){
         .offset = source->start,
         .start = source->start,
         .end = source->end,
+        .size = source->size,
+        .mtime = source->allow_changes ? TRANSFER_ANY_MTIME : source->mtime,
         .started = now,
         .generation = source->generation,
     };
-    /* Last, so that no other process ever finds half a slot: nothing is sent before it is set. */
-    __atomic_store_n(&slot->state, TRANSFER_SENDING, __ATOMIC_RELEASE);
+    if (peer)
+        slot->peer = *peer;
+    set_state(slot, TRANSFER_SENDING); /* nothing is sent before it is set */
+}
+
+/* FNV-1a, by 64 bits at a time: it is to find damage, not to withstand malice. */
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    return (hash ^ value) * UINT64_C(0x100000001b3);
+}
+
+static uint32_t seal_of(const struct transfer_slot *slot, const struct source *source, int fd)
+{
+    const uint64_t values[] = {(uint64_t)slot->start, (uint64_t)slot->end, (uint64_t)slot->size,
+        (uint64_t)slot->mtime, (uint64_t)slot->started, slot->generation, source->device,
+        source->inode};
+    const uint8_t *peer = (const uint8_t *)&slot->peer;
+    uint64_t cookie = 0;
+    socklen_t size = sizeof(cookie);
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    (void)getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size); /* 0 on both sides before 4.12 */
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+        hash = mix(hash, values[i]);
+    for (size_t i = 0; i < sizeof(slot->peer); i++)
+        hash = mix(hash, peer[i]);
+    hash = mix(hash, cookie);
+    return (uint32_t)(hash >> 32);
+}
+
+void transfer_slot_seal(struct transfer_slot *slot, const struct source *source, int fd)
+{
+    slot->seal = seal_of(slot, source, fd);
+}
+
+/*
+ * How many bytes were ever queued, the end of stream counted as one; -1 where nobody can tell. An
+ * acknowledgement between the two looks would be missed, or counted twice.
+ */
+static off_t queued_in_all(int fd)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        uint64_t before = get_facts(fd).bytes_acked;
+        int left;
+        if (ioctl(fd, OUTQ, &left) < 0)
+            return -1;
+        if (get_facts(fd).bytes_acked == before)
+            return (off_t)before + left;
+    }
+    return -1;
+}
+
+bool transfer_slot_is_sound(
+    const struct transfer_slot *slot, const struct source *source, int fd, enum socket_kind kind)
+{
+    off_t sent = slot->offset - slot->start;
+
+    if (!transfer_slot_runs(slot) || slot->start < 0 || slot->offset < slot->start ||
+        slot->offset > slot->end || slot->end > slot->size)
+        return false;
+    if (slot->state != TRANSFER_SENDING && slot->offset != slot->end)
+        return false;
+    if (slot->seal != seal_of(slot, source, fd))
+        return false;
+    if (kind != SOCKET_TCP)
+        return true;
+    off_t queued = queued_in_all(fd);
+    return queued == sent || (slot->state == TRANSFER_DRAINING && queued == sent + 1);
+}
+
+/* Whatever the process before has begun is done once more: it may have come to it or not. */
+static void resume(struct transfer *t, int64_t now)
+{
+    struct transfer_slot *slot = t->slot;
+
+    move(t, TRANSFER_RESTARTED);
+    if (slot->state == TRANSFER_DRAINING) {
+        /* Where both ends are sent, and the connection is gone, shutdown(2) says no more than it
+         * does after a reset. TCP has counted our end, if it was acknowledged. */
+        t->end_sent = t->kind == SOCKET_TCP &&
+                      get_facts(t->fd).bytes_acked > (uint64_t)(slot->end - slot->start);
+        send_end(t, now);
+        return;
+    }
+    slot->held = 1; /* the pause was long enough for the file to change */
+    if (slot->state == TRANSFER_FINISHING)
+        hold_end(t, now);
 }
 
 void transfer_start(struct transfer *t, struct transfer_slot *slot, int fd, enum socket_kind kind,
@@ -531,17 +629,12 @@ void transfer_start(struct transfer *t, struct transfer_slot *slot, int fd, enum
         .source = source,
         .limits = limits,
         .fd = fd,
+        .epoll = -1,
         .kind = kind,
     };
     watch_from(t, now);
-    if (slot->state == TRANSFER_SENDING && slot->offset == slot->start)
-        return;
-    t->held = slot->state != TRANSFER_DRAINING;
-    move(t, TRANSFER_RESTARTED);
-    if (slot->state == TRANSFER_DRAINING)
-        send_end(t, now);
-    else if (slot->state == TRANSFER_FINISHING)
-        hold_end(t, now);
+    if (slot->state != TRANSFER_SENDING || slot->offset != slot->start)
+        resume(t, now);
 }
 
 void transfer_step(struct transfer *t, short revents, int64_t now)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include "peer.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -94,14 +96,6 @@ enum transfer_event {
     TRANSFER_EVENTS,
 };
 
-/* What a socket can do. Only the first two know a reset. */
-enum socket_kind {
-    SOCKET_TCP,   /* over IPv4 or IPv6 */
-    SOCKET_MPTCP, /* no SO_MAX_PACING_RATE */
-    SOCKET_UNIX,  /* SIOCOUTQ counts memory, not bytes: 0 is exact, the rest an upper bound */
-    SOCKET_VSOCK, /* SIOCOUTQ from Linux 6.11 on */
-};
-
 static inline bool transfer_resets(enum socket_kind kind)
 {
     return kind == SOCKET_TCP || kind == SOCKET_MPTCP;
@@ -131,14 +125,28 @@ enum transfer_queue {
     TRANSFER_QUEUES = TRANSFER_QUEUE_RECHECK + TRANSFER_RECHECKS,
 };
 
-/* What must outlive the process for another one to go on. sendfile(2) itself writes the offset. */
+/* In the place of an mtime: the file may change, and must only not shrink. */
+#define TRANSFER_ANY_MTIME INT64_MIN
+
+/*
+ * What must outlive the process for another one to go on, and nothing else. The promise is made
+ * once: no option, and no size that the file has by then, can change it for the process that goes
+ * on. In which order all this is written is said in table.h.
+ */
 struct transfer_slot {
-    off_t offset; /* the next byte of the file to queue */
+    off_t offset; /* the next byte of the file to queue; sendfile(2) itself writes it */
     off_t start;  /* the promise: bytes start to end of the file */
     off_t end;
-    int64_t started;     /* ns, CLOCK_MONOTONIC */
+    off_t size;          /* of the file, when it was opened */
+    int64_t mtime;       /* the same, as source_mtime() has it; or TRANSFER_ANY_MTIME */
+    int64_t started;     /* ns, CLOCK_MONOTONIC, which goes on as long as the socket can */
     uint32_t generation; /* which opening of the file, struct source */
-    uint8_t state;       /* enum transfer_state; written before the deed, which may be done twice */
+    uint32_t seal;       /* over all that never changes, transfer_slot_seal() */
+    struct peer peer;
+    uint8_t state;   /* enum transfer_state; written before the deed, which may be done twice */
+    uint8_t event;   /* enum transfer_event that led there; NOTHING: reported already */
+    uint8_t held;    /* 1: has taken more than one turn: FINISHING holds the end back */
+    uint8_t resumed; /* by how many processes it was gone on with, at most 255 */
 };
 
 struct transfer {
@@ -151,6 +159,8 @@ struct transfer {
     int64_t next_look;  /* ns; when the present eighth of the timeout ends */
     int64_t wake;       /* ns; step at that time at the latest; CLOCK_NEVER: only on events */
     int fd;             /* owned; -1 once it is closed */
+    int epoll;          /* borrowed; is told before fd is closed, since it would go on watching what
+                           a duplicate keeps open; -1: no need */
     int error;          /* errno of call, or 0 */
     short wants;        /* events of poll(2) to step on; 0: do not watch, wake is enough */
     uint8_t kind;       /* enum socket_kind */
@@ -158,7 +168,6 @@ struct transfer {
     uint8_t quiet;      /* looks without progress, up to TRANSFER_LOOKS */
     uint8_t queue;      /* enum transfer_queue, where wake is not CLOCK_NEVER */
     uint8_t recheck;    /* the next wait where only the time can tell is 2^recheck ms */
-    bool held;          /* has taken more than one turn: FINISHING holds the end back */
     bool by_time;       /* sending is tried again when the time has come, since poll(2) cannot tell:
                            EAGAIN although it said POLLOUT, or a page that the disk has to bring */
     bool end_sent;      /* our end of stream is in the queue, which counts it as a byte */
@@ -199,13 +208,30 @@ uint64_t transfer_bytes_before(int fd);
  */
 void transfer_abort(int fd, enum socket_kind kind);
 
-/* A slot for all that source promises. */
-void transfer_slot_init(struct transfer_slot *slot, const struct source *source, int64_t now)
+/* A slot for all that source promises. peer is for the records of another process, or NULL. */
+void transfer_slot_init(struct transfer_slot *slot, const struct source *source,
+    const struct peer *peer, int64_t now) __attribute__((nonnull(1, 2)));
+
+/*
+ * Before another process may get slot, file and socket to go on with: ties the three together, by
+ * what never changes in the slot, the file's device and inode, and the number that the kernel gives
+ * no other socket (SO_COOKIE).
+ */
+void transfer_slot_seal(struct transfer_slot *slot, const struct source *source, int fd)
     __attribute__((nonnull));
 
 /*
+ * Do the three belong together, and is the slot whole? For TCP the kernel also tells where it
+ * stands: the bytes that were acknowledged (TCP_INFO) and those that were not (SIOCOUTQ) are as
+ * many as the slot says. They are more where a SIGKILL kept sendfile(2) from writing the offset,
+ * which takes a page of the table that was not in memory.
+ */
+bool transfer_slot_is_sound(const struct transfer_slot *slot, const struct source *source, int fd,
+    enum socket_kind kind) __attribute__((nonnull));
+
+/*
  * Begins, or goes on with what a slot from another process tells. The transfer owns fd, an armed
- * non-blocking socket, from then on. Call transfer_step() next, with POLLOUT.
+ * non-blocking socket, from then on. Call transfer_step() next; with POLLOUT if it begins.
  */
 void transfer_start(struct transfer *transfer, struct transfer_slot *slot, int fd,
     enum socket_kind kind, struct source *source, const struct transfer_limits *limits, int64_t now)
@@ -223,6 +249,12 @@ void transfer_stop(struct transfer *transfer) __attribute__((nonnull));
 /* Ends it now, with a reset, since the driver's own system call has failed with that errno. */
 void transfer_break(struct transfer *transfer, const char *call, int error)
     __attribute__((nonnull));
+
+/* Whether the slot is that of a transfer which has not come to its end. */
+static inline bool transfer_slot_runs(const struct transfer_slot *slot)
+{
+    return slot->state > TRANSFER_NOWHERE && slot->state < TRANSFER_DONE;
+}
 
 static inline bool transfer_ended(const struct transfer *transfer)
 {
