@@ -84,6 +84,7 @@ struct resident {
     uint32_t sum;    /* all numbers of clients, by exclusive or: the number, where there is one */
     uint32_t n_listening;
     bool stopping;
+    bool interrupted; /* by SIGINT: nobody is to go on with anything */
     bool ready_told;
     bool quiet; /* the last epoll_wait(2) had nothing to tell */
     int64_t idle_since;
@@ -235,7 +236,8 @@ static void step_client(struct resident *r, uint32_t number, short revents, int6
         keep_client(r, number);
 }
 
-/* On a signal, or, with an errno, because there is no way to go on. */
+/* On a signal, or, with an errno, because there is no way to go on. SIGTERM leaves those alone that
+ * another process will go on with. */
 static void stop_all(struct resident *r, const char *call, int error)
 {
     int64_t now = clock_now();
@@ -243,6 +245,8 @@ static void stop_all(struct resident *r, const char *call, int error)
     for (uint32_t number = 0; number < r->unused; number++) {
         struct transfer *transfer = &r->clients[number].transfer;
         if (!transfer_slot_runs(&r->table.slots[number]))
+            continue;
+        if (!error && !r->interrupted && store_has(&r->store, number))
             continue;
         if (error)
             transfer_break(transfer, call, error);
@@ -593,7 +597,8 @@ static void begin_stop(struct resident *r, int64_t now)
     for (uint32_t i = 0; i < r->handover->n_listeners; i++)
         (void)unwatch(r, i);
     (void)notify_send(&r->handover->notify, "STOPPING=1\n"); /* a courtesy */
-    for (uint32_t number = 0; number < r->unused; number++)
+    store_hurry(&r->store);
+    for (uint32_t number = 0; number < r->unused && !r->interrupted; number++)
         if (transfer_slot_runs(&r->table.slots[number]))
             keep_client(r, number); /* also one that only waits for the client's end */
 }
@@ -603,6 +608,7 @@ static void take_signals(struct resident *r, int64_t now)
     for (int number; (number = signals_read(r->signals)) != 0;) {
         if (number == SIGHUP)
             continue;
+        r->interrupted = r->interrupted || number == SIGINT;
         begin_stop(r, now);
         if (number == SIGINT)
             r->stop_at = now;
@@ -617,7 +623,7 @@ static int64_t earlier(int64_t one, int64_t other)
 /* When there is something to do although nothing happens. */
 static int64_t next_time(const struct resident *r)
 {
-    int64_t time = earlier(earlier(r->stop_at, r->resume_at), r->store.retry_at);
+    int64_t time = earlier(earlier(r->stop_at, r->resume_at), store_next_time(&r->store));
 
     for (int i = 0; i < TRANSFER_QUEUES; i++)
         if (r->queues[i].first != NOBODY)
@@ -639,10 +645,8 @@ static int64_t next_time(const struct resident *r)
  */
 static bool is_over(const struct resident *r, int64_t now)
 {
-    if (r->stopping && r->n > 0 && r->n == r->store.n_kept)
-        return true; /* the next process has them */
-    if (r->n > 0)
-        return false;
+    if (r->n > 0) /* or the next process has all of them */
+        return r->stopping && !r->interrupted && r->n == r->store.n_kept;
     return r->stopping || r->n_listening == 0 ||
            (r->quiet && r->options->idle_exit > 0 &&
                now >= clock_after(r->idle_since, r->options->idle_exit));
@@ -720,7 +724,7 @@ static int loop(struct resident *r, struct problem *problem)
         step_due(r, now);
         if (now >= r->resume_at)
             resume(r);
-        if (now >= r->store.retry_at)
+        if (now >= store_next_time(&r->store))
             store_retry(&r->store);
         if (now >= r->stop_at)
             stop_all(r, NULL, 0);
@@ -885,7 +889,11 @@ int resident_run(struct handover *handover, const struct sources *sources,
         .report = report,
         .limits = {options->stall_timeout, options->drain_timeout},
         .table = {.fd = -1},
-        .store = {.events = -1, .witness = -1, .barrier = -1, .retry_at = CLOCK_NEVER},
+        .store = {.events = -1,
+            .witness = -1,
+            .barrier = -1,
+            .retry_at = CLOCK_NEVER,
+            .keep_at = CLOCK_NEVER},
         .epoll = -1,
         .signals = -1,
         .free = NOBODY,

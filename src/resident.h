@@ -12,11 +12,13 @@
  * with the number of clients that have nothing to do: nowhere are all of them looked at, but once,
  * when a signal or a failure ends them.
  *
- * Ends when there was no client for options->idle_exit; after SIGTERM, when the last client has
- * ended or options->stop_timeout has passed; after SIGINT, at once; what still runs then is reset.
- * SIGHUP does nothing: a new file is seen without. Clients that wait in a queue stay there, for the
- * supervisor. Returns 0, or a negative errno with *problem filled in, and then every transfer is
- * reset: EX_USAGE for limits that cannot be held, EX_OSERR.
+ * Ends when there was no client for options->idle_exit; after SIGTERM, when the supervisor's store
+ * has all clients, for the next process to go on with, or, where it keeps nothing, when the last
+ * one has ended or options->stop_timeout has passed; after SIGINT, at once. What still runs then,
+ * and is not for the next process, is reset. SIGHUP does nothing: a new file is seen without.
+ * Clients that wait in a queue stay there, for the supervisor. Begins with what handover->stored
+ * has of the process before. Returns 0, or a negative errno with *problem filled in, and then every
+ * transfer that this process began is reset: EX_USAGE for limits that cannot be held, EX_OSERR.
  */
 int resident_run(struct handover *handover, const struct sources *sources,
     const struct options *options, struct report *report, struct problem *problem)

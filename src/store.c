@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "store.h"
 
-#include "clock.h"
 #include "notify.h"
 
 #include <errno.h>
@@ -20,6 +19,10 @@
 /* Until a message is tried again that failed for want of something that tells no one when it is
  * back. */
 #define PAUSE (100 * CLOCK_MS)
+
+/* How many sockets are kept in a second, as a time for each, and how many at once after a pause. */
+#define KEEP_EVERY CLOCK_MS
+#define KEEP_BURST 256
 
 enum place_state {
     FREE,
@@ -260,6 +263,7 @@ static void lose(struct store *store)
     store->table_kept = false;
     store->n = store->n_kept = 0;
     store->coming = store->going = (struct store_queue){STORE_NOBODY, STORE_NOBODY};
+    store->keep_at = CLOCK_NEVER;
     for (uint32_t slot = 0; slot < store->table->header->n_used; slot++) {
         if (store->places[slot].state == GOING)
             free_slot(store, slot);
@@ -353,9 +357,24 @@ static void send_going(struct store *store)
     }
 }
 
+/* Whether it is time for one more; if not, keep_at is when it will be. */
+static bool is_time_to_keep(struct store *store)
+{
+    int64_t now = clock_now();
+
+    store->keep_at = CLOCK_NEVER;
+    if (store->paid_to < now)
+        store->paid_to = now;
+    if (store->hurried || store->paid_to - now < KEEP_BURST * KEEP_EVERY)
+        return true;
+    store->keep_at = store->paid_to - (KEEP_BURST - 1) * KEEP_EVERY;
+    return false;
+}
+
+/* Those that have lasted longest first: most of the others will be over before their time. */
 static void send_coming(struct store *store)
 {
-    while (store->coming.first != STORE_NOBODY && !is_held_back(store)) {
+    while (store->coming.first != STORE_NOBODY && !is_held_back(store) && is_time_to_keep(store)) {
         uint32_t slot = store->coming.first;
         if (!has_room(store, slot)) {
             tell_full(store);
@@ -369,6 +388,7 @@ static void send_coming(struct store *store)
         take_out(store, &store->coming, slot);
         store->places[slot].state = KEPT;
         store->n_kept++;
+        store->paid_to += KEEP_EVERY;
     }
 }
 
@@ -464,6 +484,13 @@ void store_take_events(struct store *store)
 void store_retry(struct store *store)
 {
     store->retry_at = CLOCK_NEVER;
+    store->keep_at = CLOCK_NEVER;
+    send_all(store);
+}
+
+void store_hurry(struct store *store)
+{
+    store->hurried = true;
     send_all(store);
 }
 
@@ -769,6 +796,7 @@ int store_open(struct store *store, struct handover *handover, struct table *tab
         .going = {STORE_NOBODY, STORE_NOBODY},
         .gone = {STORE_NOBODY, STORE_NOBODY},
         .retry_at = CLOCK_NEVER,
+        .keep_at = CLOCK_NEVER,
     };
     int r = set_most(store, handover);
     if (r == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include "clock.h"
 #include "handover.h"
 #include "options.h"
 #include "report.h"
@@ -16,9 +17,11 @@
  * one: the table, the served files, and the clients' sockets. As long as it has a socket, the death
  * of a process does not reset the client.
  *
- * A message to PID 1 costs it more time than a small file costs us, so a socket is kept when its
- * transfer outlives its first turn, and never for what one call can finish. What dies before is
- * reset. PID 1 does not answer, and nothing here waits for it.
+ * A message to PID 1 costs it as much time as a small file costs us, and it has the whole system to
+ * look after. So a socket is kept when its transfer outlives its first turn, and never for what one
+ * call can finish; and if more than 1000 a second do that, the others wait for their time, which
+ * most of them have no need of any more when it comes. What dies before is reset. PID 1 does not
+ * answer, and nothing here waits for it.
  *
  * Everything is kept with FDPOLL=0: PID 1 would drop a socket whose client has left, and nobody
  * could tell any more what became of it.
@@ -72,7 +75,10 @@ struct store {
     } coming, going, gone;    /* sockets to be kept, and to be dropped; slots that are free again */
     struct store_file *files; /* owned; to be kept, kept, or to be dropped */
     int64_t retry_at;         /* ns; PID 1 took no message, and a socket can't tell when it will */
-    bool blocked;             /* the same, and events will tell */
+    int64_t keep_at;          /* ns; more were to be kept than is good for PID 1; or CLOCK_NEVER */
+    int64_t paid_to;          /* ns; each one kept puts it off by its share of a second */
+    bool blocked;             /* PID 1 took no message, and events will tell when it does */
+    bool hurried;             /* this process is about to end */
     bool table_kept;
     bool told_full;
 };
@@ -118,8 +124,17 @@ void store_tidy(struct store *store) __attribute__((nonnull));
 /* PID 1 takes messages again, or has come to one, or has dropped everything. */
 void store_take_events(struct store *store) __attribute__((nonnull));
 
-/* The time of retry_at has come: messages that were not taken are tried again. */
+/* When store_retry() is to be called, or CLOCK_NEVER. */
+static inline int64_t store_next_time(const struct store *store)
+{
+    return store->retry_at < store->keep_at ? store->retry_at : store->keep_at;
+}
+
+/* Sends what had to wait till now. */
 void store_retry(struct store *store) __attribute__((nonnull));
+
+/* This process is about to end: what is to be kept is sent however many they are. */
+void store_hurry(struct store *store) __attribute__((nonnull));
 
 /* Is its socket kept? */
 bool store_has(const struct store *store, uint32_t slot) __attribute__((nonnull));
