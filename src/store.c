@@ -396,7 +396,7 @@ void store_tidy(struct store *store)
 {
     struct store_file **link = &store->files;
 
-    while (*link) {
+    while (*link && !store->reclaiming) {
         struct store_file *file = *link;
         if (file->source->current || file->source->transfers > 1) {
             link = &file->next;
@@ -705,6 +705,7 @@ void store_reclaim(struct store *store, struct handover *handover, const struct 
 
     (void)snprintf(reclaim.nameless.name, sizeof(reclaim.nameless.name), "%s",
         options->file ? options->file : "the handed-over file");
+    store->reclaiming = true;
     for (size_t i = 0; i < stored->n_files; i++)
         reclaim_file(&reclaim, &stored->files[i]);
     stored->n_files = 0;
@@ -713,6 +714,7 @@ void store_reclaim(struct store *store, struct handover *handover, const struct 
     stored->n_sockets = 0;
     reclaim_slots_without_socket(&reclaim);
     tell_result(&reclaim);
+    store->reclaiming = false;
     send_all(store);
 }
 

@@ -79,6 +79,7 @@ struct store {
     int64_t paid_to;          /* ns; each one kept puts it off by its share of a second */
     bool blocked;             /* PID 1 took no message, and events will tell when it does */
     bool hurried;             /* this process is about to end */
+    bool reclaiming;          /* files may be wanted by transfers that have not been looked at */
     bool table_kept;
     bool told_full;
 };
