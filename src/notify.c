@@ -57,7 +57,7 @@ int notify_send_fds(const struct notify *notify, const char *lines, const int *f
         char room[CMSG_SPACE(NOTIFY_MOST_FDS * sizeof(int))];
         struct cmsghdr align;
     } control = {{0}};
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)lines, .iov_len = strlen(lines)};
+    struct iovec iov = {.iov_len = strlen(lines)};
     struct msghdr message = {.msg_iov = &iov,
         .msg_iovlen = 1,
         .msg_control = control.room,
@@ -66,6 +66,7 @@ int notify_send_fds(const struct notify *notify, const char *lines, const int *f
 
     if (notify->fd < 0)
         return -ENOTCONN;
+    memcpy(&iov.iov_base, &lines, sizeof(lines)); /* not const, though sendmsg(2) only reads it */
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(n * sizeof(int));

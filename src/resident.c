@@ -175,7 +175,7 @@ static void end_client(struct resident *r, uint32_t number, int64_t now)
         peer_format(&slot->peer, peer, sizeof(peer));
     report_transfer(r->report, &client->transfer, peer, clock_now());
     slot->event = TRANSFER_NOTHING; /* recorded */
-    if (client->place != CROWD_NOBODY)
+    if (r->crowd && client->place != CROWD_NOBODY)
         crowd_leave(r->crowd, client->place);
     r->n_served += slot->state == TRANSFER_DONE;
     source_release(client->transfer.source);
@@ -844,7 +844,7 @@ static int begin(struct resident *r, struct problem *problem)
         error = set_limit(r, problem);
     if (error == 0)
         error = take_memory(r, problem);
-    if (error < 0)
+    if (error != 0)
         return error;
     r->signals = signals_open(also, problem);
     error = r->signals < 0 ? r->signals : open_epoll(r, problem);

@@ -2,6 +2,7 @@
 #include "store.h"
 
 #include "notify.h"
+#include "systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -753,7 +754,6 @@ static int open_table(struct store *store, struct handover *handover, uint32_t n
 {
     struct stored *stored = &handover->stored;
     const char *why = "there are two of them";
-    bool keeps = store->notify->fd >= 0;
 
     if (stored->n_tables == 1) {
         int r = table_adopt(store->table, stored->table, n_slots, &why);
@@ -765,7 +765,7 @@ static int open_table(struct store *store, struct handover *handover, uint32_t n
     }
     if (stored->n_tables > 0)
         refuse_table(store, stored->n_tables, why);
-    return table_open(store->table, n_slots, keeps);
+    return table_open(store->table, n_slots, store->state != STORE_NONE);
 }
 
 /* The pipe that the process before has left. */
@@ -789,7 +789,7 @@ int store_open(struct store *store, struct handover *handover, struct table *tab
         .notify = &handover->notify,
         .table = table,
         .report = report,
-        .state = handover->notify.fd >= 0 ? STORE_UNTRIED : STORE_NONE,
+        .state = SYSTEMD_HAS_STORE && handover->notify.fd >= 0 ? STORE_UNTRIED : STORE_NONE,
         .events = -1,
         .witness = -1,
         .barrier = -1,

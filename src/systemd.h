@@ -8,6 +8,9 @@
 
 #if WITH_SYSTEMD
 
+/* What its store keeps comes back as descriptors from 3 on: only who takes those may use it. */
+#define SYSTEMD_HAS_STORE true
+
 /*
  * The number of descriptors that systemd handed to this process, from 3 on, or a negative errno as
  * of sd_listen_fds_with_names(3). Sets close-on-exec on them and takes LISTEN_* out of the
@@ -19,6 +22,8 @@ int systemd_listen_fds(char ***names);
 #else
 
 #include <errno.h>
+
+#define SYSTEMD_HAS_STORE false
 
 static inline int systemd_listen_fds(char ***names)
 {
