@@ -421,6 +421,7 @@ static bool take_stored(
         !(name && is_odd && handover->n_listeners > 0 && getenv("NOTIFY_SOCKET")))
         return false;
     handover->stored.n++;
+    handover->stored.names += (uint32_t)strlen(name) + 1;
     if (kind == STORE_FOREIGN || verdict->nature == LISTENING)
         pass_over(handover, fd, name);
     else

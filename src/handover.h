@@ -51,9 +51,10 @@ struct stored_file {
 };
 
 struct stored {
-    uint32_t n;    /* descriptors in all */
-    uint32_t most; /* FDSTORE=, as many as may be; 0: not said */
-    int table;     /* -1: none */
+    uint32_t n;     /* descriptors in all */
+    uint32_t names; /* bytes of their names, and one for each */
+    uint32_t most;  /* FDSTORE=, as many as may be; 0: not said */
+    int table;      /* -1: none */
     uint32_t n_tables;
     int witness; /* the read end of the pipe; -1: none */
     struct stored_socket *sockets;

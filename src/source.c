@@ -306,8 +306,7 @@ void source_release(struct source *source)
         close_source(source);
 }
 
-struct source *source_resume(
-    int fd, uint32_t generation, off_t size, int64_t mtime, const char *name)
+struct source *source_resume(int fd, uint32_t generation, const char *name)
 {
     struct source *source = calloc(1, sizeof(*source));
     struct stat status;
@@ -322,13 +321,17 @@ struct source *source_resume(
     source->fd = fd;
     source->generation = generation;
     source->transfers = 1;
-    source->allow_changes = mtime == TRANSFER_ANY_MTIME;
     source->device = status.st_dev;
     source->inode = status.st_ino;
+    name_given(source, fd, name);
+    return source;
+}
+
+void source_expect(struct source *source, off_t size, int64_t mtime)
+{
     source->size = source->end = size;
     source->mtime = mtime;
-    name_given(source, fd, name ? name : "a file that is no longer served");
-    return source;
+    source->allow_changes = mtime == TRANSFER_ANY_MTIME;
 }
 
 /* A directory as FILE serves the file in it that bears the socket's name. */

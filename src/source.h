@@ -86,13 +86,16 @@ void source_hold(struct source *source) __attribute__((nonnull));
 void source_release(struct source *source) __attribute__((nonnull));
 
 /*
- * An opening that another process has made, for the transfers that it began: fd, from then on
- * owned, with the size and the mtime (or TRANSFER_ANY_MTIME) that it had. name is what it is called
- * where /proc does not tell, or NULL. Never current; held once, for whoever calls. NULL with errno
- * ENOMEM, or as of fstat(2), and then fd is closed.
+ * An opening that another process has made, for the transfers that it began: fd is from then on
+ * owned. name is what it is called where /proc does not tell. Never current; held once, for whoever
+ * calls. source_expect() must follow. NULL with errno ENOMEM, or as of fstat(2), and then fd is
+ * closed.
  */
-struct source *source_resume(int fd, uint32_t generation, off_t size, int64_t mtime,
-    const char *name) __attribute__((warn_unused_result));
+struct source *source_resume(int fd, uint32_t generation, const char *name)
+    __attribute__((nonnull, warn_unused_result));
+
+/* The size and the mtime (or TRANSFER_ANY_MTIME) that it had when it was opened. */
+void source_expect(struct source *source, off_t size, int64_t mtime) __attribute__((nonnull));
 
 /* Nanoseconds since 1970, or, before 1678 and after 2261, what is left of them in 64 bits. */
 int64_t source_mtime(const struct stat *status) __attribute__((nonnull));

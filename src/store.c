@@ -25,6 +25,15 @@
 #define KEEP_EVERY CLOCK_MS
 #define KEEP_BURST 256
 
+#define MOST_NAME 16 /* "@file-ffffffff" */
+
+/*
+ * The names of all that is kept come in one string of the environment, LISTEN_FDNAMES, and with one
+ * longer than 128 KiB no process can be started at all, execve(2). What is left is for the names of
+ * the unit's own sockets.
+ */
+#define MOST_NAMES (120 * 1024)
+
 enum place_state {
     FREE,
     COMING, /* waits to be sent to PID 1 */
@@ -96,6 +105,23 @@ static bool is_held_back(const struct store *store)
     return store->blocked || store->retry_at != CLOCK_NEVER;
 }
 
+/* The bytes that a name takes among all of them, with its colon. */
+static uint32_t cost_of(const char *name)
+{
+    return (uint32_t)strlen(name) + 1;
+}
+
+static void count(struct store *store, const char *name, uint32_t n)
+{
+    store->n += n;
+    store->names += n * cost_of(name);
+}
+
+static uint32_t less(uint32_t value, uint32_t by)
+{
+    return by < value ? value - by : 0;
+}
+
 static int keep(struct store *store, const char *name, const int *fds, size_t n)
 {
     char lines[64];
@@ -103,7 +129,7 @@ static int keep(struct store *store, const char *name, const int *fds, size_t n)
     (void)snprintf(lines, sizeof(lines), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
     int r = notify_send_fds(store->notify, lines, fds, n);
     if (r == 0)
-        store->n += (uint32_t)n;
+        count(store, name, (uint32_t)n);
     return r;
 }
 
@@ -113,25 +139,37 @@ static int drop(struct store *store, const char *name, uint32_t n)
 
     (void)snprintf(lines, sizeof(lines), "FDSTOREREMOVE=1\nFDNAME=%s", name);
     int r = notify_send(store->notify, lines);
-    if (r == 0)
-        store->n -= n < store->n ? n : store->n;
+    if (r == 0) {
+        store->n = less(store->n, n);
+        store->names = less(store->names, n * cost_of(name));
+    }
     return r;
+}
+
+static const char *name_file(char *name, uint32_t generation)
+{
+    (void)snprintf(name, MOST_NAME, "@file-%" PRIx32, generation);
+    return name;
+}
+
+static const char *name_socket(char *name, uint32_t slot)
+{
+    (void)snprintf(name, MOST_NAME, "@%" PRIx32, slot);
+    return name;
 }
 
 static int drop_file(struct store *store, uint32_t generation)
 {
-    char name[24];
+    char name[MOST_NAME];
 
-    (void)snprintf(name, sizeof(name), "@file-%" PRIx32, generation);
-    return drop(store, name, 1);
+    return drop(store, name_file(name, generation), 1);
 }
 
 static int drop_socket(struct store *store, uint32_t slot)
 {
-    char name[16];
+    char name[MOST_NAME];
 
-    (void)snprintf(name, sizeof(name), "@%" PRIx32, slot);
-    return drop(store, name, 1);
+    return drop(store, name_socket(name, slot), 1);
 }
 
 /* --- Queues ---------------------------------------------------------------------------------- */
@@ -262,7 +300,7 @@ static void lose(struct store *store)
     close_end(&store->barrier);
     store->state = STORE_NONE;
     store->table_kept = false;
-    store->n = store->n_kept = 0;
+    store->n = store->names = store->n_kept = 0;
     store->coming = store->going = (struct store_queue){STORE_NOBODY, STORE_NOBODY};
     store->keep_at = CLOCK_NEVER;
     for (uint32_t slot = 0; slot < store->table->header->n_used; slot++) {
@@ -318,7 +356,7 @@ static void tell_full(struct store *store)
 static int keep_socket(struct store *store, uint32_t slot)
 {
     struct store_file *file = find_file(store, store->table->slots[slot].generation);
-    char name[24];
+    char name[MOST_NAME];
     int r = 0;
 
     if (!store->table_kept) {
@@ -326,14 +364,11 @@ static int keep_socket(struct store *store, uint32_t slot)
         store->table_kept = r == 0;
     }
     if (r == 0 && !file->kept) {
-        (void)snprintf(name, sizeof(name), "@file-%" PRIx32, file->source->generation);
-        r = keep(store, name, &file->source->fd, 1);
+        r = keep(store, name_file(name, file->source->generation), &file->source->fd, 1);
         file->kept = r == 0;
     }
-    if (r == 0) {
-        (void)snprintf(name, sizeof(name), "@%" PRIx32, slot);
-        r = keep(store, name, &store->places[slot].fd, 1);
-    }
+    if (r == 0)
+        r = keep(store, name_socket(name, slot), &store->places[slot].fd, 1);
     return r;
 }
 
@@ -341,7 +376,9 @@ static bool has_room(const struct store *store, uint32_t slot)
 {
     const struct store_file *file = find_file(store, store->table->slots[slot].generation);
 
-    return store->n + !store->table_kept + !file->kept + 1 <= store->most;
+    uint32_t wanted = 1U + !store->table_kept + !file->kept;
+
+    return store->n + wanted <= store->most && store->names + wanted * MOST_NAME <= MOST_NAMES;
 }
 
 static void send_going(struct store *store)
@@ -393,7 +430,8 @@ static void send_coming(struct store *store)
     }
 }
 
-void store_tidy(struct store *store)
+/* Drops the files that nobody needs any more. */
+static void tidy(struct store *store)
 {
     struct store_file **link = &store->files;
 
@@ -425,9 +463,14 @@ static void send_all(struct store *store)
             ask(store);
     }
     send_going(store);
+    tidy(store);
     if (store->state == STORE_THERE)
         send_coming(store);
-    store_tidy(store);
+}
+
+void store_tidy(struct store *store)
+{
+    send_all(store);
 }
 
 void store_keep(struct store *store, uint32_t slot, int fd, struct source *source)
@@ -470,7 +513,7 @@ void store_take_events(struct store *store)
 
     if (hangs_up(store->barrier)) {
         close_end(&store->barrier);
-        store->n += 2; /* the ends of the witness */
+        count(store, "@witness", 2);
         store->state = STORE_THERE;
     }
     if (hangs_up(store->witness))
@@ -588,6 +631,7 @@ static void resume_socket(struct reclaim *reclaim, const struct stored_socket *s
             "its slot in the table is damaged, or does not belong to this file and this socket");
         return;
     }
+    source_expect(file->source, slot->size, slot->mtime); /* as all sound ones of it do */
     if (slot->resumed < UINT8_MAX)
         slot->resumed++;
     store->places[socket->slot].state = KEPT;
@@ -624,7 +668,7 @@ static void reclaim_socket(struct reclaim *reclaim, const struct stored_socket *
     }
 }
 
-/* A file is worth keeping if any transfer wants it, and that one tells what it was at open. */
+/* A file is worth keeping if any transfer wants it. */
 static void reclaim_file(struct reclaim *reclaim, const struct stored_file *stored)
 {
     struct store *store = reclaim->store;
@@ -636,8 +680,7 @@ static void reclaim_file(struct reclaim *reclaim, const struct stored_file *stor
             continue;
         if (find_file(store, stored->generation))
             break; /* twice: the other one will have to do */
-        source = source_resume(
-            stored->fd, stored->generation, slot->size, slot->mtime, reclaim->nameless.name);
+        source = source_resume(stored->fd, stored->generation, reclaim->nameless.name);
         if (!source)
             return;
     }
@@ -731,7 +774,7 @@ static int set_most(struct store *store, const struct handover *handover)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -errno;
-    store->most = limit.rlim_max / 2 < STORE_MOST ? (uint32_t)(limit.rlim_max / 2) : STORE_MOST;
+    store->most = limit.rlim_max / 2 < UINT32_MAX ? (uint32_t)(limit.rlim_max / 2) : UINT32_MAX;
     if (handover->stored.most > 0 && handover->stored.most < store->most)
         store->most = handover->stored.most;
     return 0;
@@ -794,6 +837,7 @@ int store_open(struct store *store, struct handover *handover, struct table *tab
         .witness = -1,
         .barrier = -1,
         .n = handover->stored.n,
+        .names = handover->stored.names,
         .coming = {STORE_NOBODY, STORE_NOBODY},
         .going = {STORE_NOBODY, STORE_NOBODY},
         .gone = {STORE_NOBODY, STORE_NOBODY},

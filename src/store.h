@@ -27,10 +27,8 @@
  * could tell any more what became of it.
  */
 
-/*
- * The names of what is kept, sd_listen_fds_with_names(3). They are short since all of them, with a
- * colon between, must fit into the 128 KiB that one string of an environment may have, execve(2).
- */
+/* The names of what is kept, sd_listen_fds_with_names(3). They are short, since all of them must
+ * fit into one string. */
 enum store_kind {
     STORE_FOREIGN, /* no name of ours */
     STORE_TABLE,   /* @table */
@@ -41,9 +39,6 @@ enum store_kind {
 
 /* What a name says; *number is that of STORE_FILE and STORE_SOCKET. */
 enum store_kind store_read_name(const char *name, uint32_t *number) __attribute__((nonnull));
-
-/* The most that is ever kept, because of that string. */
-#define STORE_MOST 16384
 
 #define STORE_NOBODY UINT32_MAX
 
@@ -67,6 +62,7 @@ struct store {
     int barrier; /* owned; the same: hangs up when PID 1 has come to it; -1 */
     uint32_t most;              /* descriptors that may be kept */
     uint32_t n;                 /* descriptors that are kept */
+    uint32_t names;             /* bytes that their names take */
     uint32_t n_kept;            /* sockets that are kept */
     struct store_place *places; /* of each slot; owned */
     struct store_queue {
