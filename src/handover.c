@@ -53,7 +53,8 @@ static bool is_connected(int fd)
     return getpeername(fd, &peer, &size) == 0 || socket_option(fd, SO_ERROR) > 0;
 }
 
-static enum nature judge_socket(int fd, enum socket_kind *kind, const char **what)
+/* may_ask: after its error, which the look takes away. */
+static enum nature judge_socket(int fd, bool may_ask, enum socket_kind *kind, const char **what)
 {
     if (socket_option(fd, SO_TYPE) != SOCK_STREAM) {
         *what = "a socket, but no stream socket (in the unit: ListenStream=)";
@@ -78,11 +79,13 @@ static enum nature judge_socket(int fd, enum socket_kind *kind, const char **wha
     }
     if (socket_option(fd, SO_ACCEPTCONN) == 1)
         return LISTENING;
+    if (!may_ask)
+        return CONNECTED;
     *what = "a stream socket that is neither connected nor listening";
     return is_connected(fd) ? CONNECTED : UNCONNECTED;
 }
 
-static enum nature judge(int fd, enum socket_kind *kind, const char **what)
+static enum nature judge(int fd, bool may_ask, enum socket_kind *kind, const char **what)
 {
     struct stat status;
 
@@ -91,7 +94,7 @@ static enum nature judge(int fd, enum socket_kind *kind, const char **what)
         return UNUSABLE;
     }
     if (S_ISSOCK(status.st_mode))
-        return judge_socket(fd, kind, what);
+        return judge_socket(fd, may_ask, kind, what);
     *what = isatty(fd) ? "a terminal" : source_type_name(status.st_mode);
     return S_ISREG(status.st_mode) ? REGULAR_FILE : UNUSABLE;
 }
@@ -207,6 +210,12 @@ static int add_listener(struct handover *handover, int fd, enum socket_kind kind
 
 static int add_file(struct handover *handover, int fd, struct problem *problem)
 {
+    if (handover->file_fd >= 0 && handover->stored.n > 0 && fd != STDIN_FILENO) {
+        handover->stored.n_foreign++; /* the one before came from the store */
+        handover->stored.foreign = "a regular file";
+        (void)close(handover->file_fd);
+        handover->file_fd = -1;
+    }
     if (handover->file_fd >= 0)
         return problem_set(problem, EINVAL, EX_PROTOCOL,
             "descriptors %d and %d are both regular files; hand over one (one OpenFile=)",
@@ -223,11 +232,11 @@ struct verdict {
     const char *what;      /* of what is unusable */
 };
 
-static struct verdict look_at(int fd)
+static struct verdict look_at(int fd, bool may_ask)
 {
     struct verdict verdict;
 
-    verdict.nature = judge(fd, &verdict.kind, &verdict.what);
+    verdict.nature = judge(fd, may_ask, &verdict.kind, &verdict.what);
     return verdict;
 }
 
@@ -286,7 +295,7 @@ static void reset_if_client(int fd, bool any_kind)
 {
     enum socket_kind kind;
     const char *what;
-    enum nature nature = judge(fd, &kind, &what);
+    enum nature nature = judge(fd, true, &kind, &what);
 
     if (nature == CONNECTED && (any_kind || transfer_resets(kind)))
         transfer_abort(fd, kind);
@@ -329,7 +338,7 @@ static int refuse_listen_fds(int error, const char *count, struct problem *probl
  */
 static int add_stdin(struct handover *handover, struct problem *problem)
 {
-    struct verdict verdict = look_at(STDIN_FILENO);
+    struct verdict verdict = look_at(STDIN_FILENO, true);
     bool alone = handover->n_connections == 0 && handover->n_listeners == 0;
 
     if (alone && (verdict.nature == CONNECTED || verdict.nature == LISTENING))
@@ -405,20 +414,30 @@ static void add_stored(struct handover *handover, int fd, const struct verdict *
 }
 
 /*
- * What comes from systemd's store, which it puts after the sockets of its units: ours by its name,
- * and beside a listening socket whatever else cannot be meant for us to serve.
+ * What is beside a listening socket and cannot be meant for us to serve, or to be served, is
+ * somebody else's: systemd puts the sockets of the units first, then what its store has, and the
+ * file of OpenFile= last.
  */
+static bool is_foreign(
+    const struct handover *handover, int fd, const struct verdict *verdict, const char *name)
+{
+    if (!name || handover->n_listeners == 0 || !getenv("NOTIFY_SOCKET"))
+        return false;
+    return name[0] == '@' || strcmp(name, "stored") == 0 || /* systemd's name for what has none */
+           verdict->nature == CONNECTED || verdict->nature == UNCONNECTED ||
+           (verdict->nature == UNUSABLE && fcntl(fd, F_GETFD) >= 0);
+}
+
+/* One that comes from systemd's store: ours by its name, or somebody else's. */
 static bool take_stored(
-    struct handover *handover, int fd, const struct verdict *verdict, const char *name)
+    struct handover *handover, int fd, const char *name, struct verdict *verdict)
 {
     uint32_t number = 0;
     enum store_kind kind = name ? store_read_name(name, &number) : STORE_FOREIGN;
-    bool is_odd = verdict->nature == CONNECTED || verdict->nature == UNCONNECTED ||
-                  (verdict->nature == UNUSABLE && fcntl(fd, F_GETFD) >= 0) ||
-                  (name && strcmp(name, "stored") == 0); /* systemd's name for what has none */
 
-    if (kind == STORE_FOREIGN &&
-        !(name && is_odd && handover->n_listeners > 0 && getenv("NOTIFY_SOCKET")))
+    *verdict = look_at(fd, kind != STORE_SOCKET); /* its error is for its transfer to learn */
+    bool foreign = is_foreign(handover, fd, verdict, name);
+    if (kind == STORE_FOREIGN && !foreign)
         return false;
     handover->stored.n++;
     handover->stored.names += (uint32_t)strlen(name) + 1;
@@ -443,12 +462,13 @@ static int take_listen_fds(struct handover *handover, const char *count, struct 
     /* All of them, also after one that is wrong: where messages may go depends on all clients. */
     for (int i = 0; i < n; i++) {
         const char *name = handover->names ? handover->names[i] : NULL;
-        struct verdict verdict = look_at(FIRST_FD + i);
-        if (take_stored(handover, FIRST_FD + i, &verdict, name))
+        struct verdict verdict;
+        if (take_stored(handover, FIRST_FD + i, name, &verdict))
             continue;
         int one = add(handover, FIRST_FD + i, &verdict, name, r < 0 ? &ignored : problem);
         r = r < 0 ? r : one;
     }
+    handover->stored.comes_back = handover->n_listeners > 0;
     if (r == 0)
         r = add_stdin(handover, problem);
     if (r == 0 && handover->n_connections > 0 && handover->n_listeners > 0)
@@ -461,7 +481,7 @@ static int take_listen_fds(struct handover *handover, const char *count, struct 
 
 static int take_stdin(struct handover *handover, struct problem *problem)
 {
-    struct verdict verdict = look_at(STDIN_FILENO);
+    struct verdict verdict = look_at(STDIN_FILENO, true);
 
     int r = make_room(handover, 1, problem);
     if (r < 0)

@@ -64,6 +64,8 @@ struct stored {
     uint32_t last_generation; /* the highest of a file, or 0 */
     uint32_t n_foreign;       /* that are none of these, and were closed */
     const char *foreign;      /* the name of the last of them */
+    bool comes_back; /* what is stored now will be handed over again: not with StandardInput=socket
+                      */
 };
 
 /* What the supervisor gave us. Written by handover.c, read by everybody else. */

@@ -367,6 +367,13 @@ static int plan_served(struct sources *sources, const struct options *options,
     int given = handover->file_is_stdin && options->file ? -1 : handover->file_fd;
     int r = 0;
 
+    /* Nor is one that the process before was not given: it is somebody else's, from the store. */
+    if (given >= 0 && options->file && handover->stored.n_tables > 0) {
+        handover->stored.n_foreign++;
+        handover->stored.foreign = "a regular file";
+        given = -1;
+    }
+
     if (given < 0 && sources->directory >= 0) {
         for (size_t i = 0; i < handover->n_connections && r == 0; i++)
             r = name_socket(sources, i, handover->connections[i].name,

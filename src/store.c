@@ -21,9 +21,15 @@
  * back. */
 #define PAUSE (100 * CLOCK_MS)
 
-/* How many sockets are kept in a second, as a time for each, and how many at once after a pause. */
+/*
+ * How many sockets are kept in a second, as a time for each, and how many at once after a pause.
+ * PID 1 compares each descriptor with all that it keeps for the unit (service_add_fd_store() in
+ * systemd), so that the next one takes it a time that grows with their number: up to 1 ms for each
+ * 1000.
+ */
 #define KEEP_EVERY CLOCK_MS
 #define KEEP_BURST 256
+#define KEEP_EASY  500 /* descriptors, and each as many again cost as much once more */
 
 #define MOST_NAME 16 /* "@file-ffffffff" */
 
@@ -426,7 +432,7 @@ static void send_coming(struct store *store)
         take_out(store, &store->coming, slot);
         store->places[slot].state = KEPT;
         store->n_kept++;
-        store->paid_to += KEEP_EVERY;
+        store->paid_to += KEEP_EVERY + KEEP_EVERY * store->n / KEEP_EASY;
     }
 }
 
@@ -832,7 +838,9 @@ int store_open(struct store *store, struct handover *handover, struct table *tab
         .notify = &handover->notify,
         .table = table,
         .report = report,
-        .state = SYSTEMD_HAS_STORE && handover->notify.fd >= 0 ? STORE_UNTRIED : STORE_NONE,
+        .state = SYSTEMD_HAS_STORE && handover->notify.fd >= 0 && handover->stored.comes_back
+                     ? STORE_UNTRIED
+                     : STORE_NONE,
         .events = -1,
         .witness = -1,
         .barrier = -1,

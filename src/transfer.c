@@ -617,8 +617,14 @@ static void resume(struct transfer *t, int64_t now)
         return;
     }
     slot->held = 1; /* the pause was long enough for the file to change */
-    if (slot->state == TRANSFER_FINISHING)
-        hold_end(t, now);
+    if (slot->state != TRANSFER_FINISHING)
+        return;
+    hold_end(t, now);
+    learn_error(t);
+    /* Before our end only a reset closes it; the process before may have read the error of that,
+     * and then nothing tells any more. */
+    if (!transfer_ended(t) && t->kind == SOCKET_TCP && get_facts(t->fd).state == TCP_CLOSE)
+        fail(t, TRANSFER_LEFT, NULL, 0);
 }
 
 void transfer_start(struct transfer *t, struct transfer_slot *slot, int fd, enum socket_kind kind,
