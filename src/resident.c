@@ -828,7 +828,7 @@ static int open_epoll(struct resident *r, struct problem *problem)
 static void reclaim(struct resident *r)
 {
     r->unused = r->table.header->n_used;
-    store_reclaim(&r->store, r->handover, r->options, resume_client, r);
+    store_reclaim(&r->store, r->handover, r->sources, r->options, resume_client, r);
     r->unused = r->table.header->n_used; /* what was damaged may lie beyond */
     for (uint32_t number = r->unused; number-- > 0;)
         if (r->table.slots[number].state == TRANSFER_NOWHERE)

@@ -200,6 +200,10 @@ static int open_source(struct source *source, const struct served *served, struc
     source->fd = -1;
     if (served->given >= 0) {
         r = adopt_given(source, served->given, problem);
+    } else if (served->name[0] == '\0') {
+        r = problem_set(problem, EINVAL, EX_USAGE,
+            "FILE is missing, and none was handed over (does that of OpenFile= exist?); "
+            "decant [OPTION...] FILE");
     } else {
         (void)snprintf(source->name, sizeof(source->name), "%s%s%s",
             served->directory < 0 ? "" : served->options->file, served->directory < 0 ? "" : "/",
@@ -285,6 +289,8 @@ int source_refresh(struct served *served, struct source **ret, struct problem *p
     if (!source)
         return problem_call(problem, "calloc");
     source->generation = ++*served->generations;
+    source->is_copy = served->given >= 0 && served->was_opened;
+    served->was_opened = true;
     int r = open_source(source, served, problem);
     if (r < 0) {
         close_source(source);
@@ -329,9 +335,34 @@ struct source *source_resume(int fd, uint32_t generation, const char *name)
 
 void source_expect(struct source *source, off_t size, int64_t mtime)
 {
-    source->size = source->end = size;
+    source->size = size;
     source->mtime = mtime;
     source->allow_changes = mtime == TRANSFER_ANY_MTIME;
+}
+
+static bool are_same(const struct source *one, const struct source *other)
+{
+    return one->device == other->device && one->inode == other->inode &&
+           one->allow_changes == other->allow_changes &&
+           (one->allow_changes || (one->size == other->size && one->mtime == other->mtime));
+}
+
+void source_unite(const struct sources *sources, struct source *resumed)
+{
+    for (size_t i = 0; i < sources->n && !resumed->current; i++) {
+        struct served *served = &sources->served[i];
+        struct source *fresh = served->current;
+        if (!fresh || fresh->transfers > 0 || !are_same(fresh, resumed))
+            continue;
+        resumed->size = fresh->size; /* of one that may change, what there is now */
+        resumed->mtime = fresh->mtime;
+        resumed->start = fresh->start;
+        resumed->end = fresh->end;
+        memcpy(resumed->name, fresh->name, sizeof(resumed->name));
+        resumed->current = true;
+        served->current = resumed;
+        close_source(fresh);
+    }
 }
 
 /* A directory as FILE serves the file in it that bears the socket's name. */
@@ -388,12 +419,8 @@ static int plan_served(struct sources *sources, const struct options *options,
             "FILE is given ('%s') and a file is handed over as descriptor %d; leave one of the two "
             "out",
             options->file, given);
-    if (given < 0 && !options->file)
-        return problem_set(problem, EINVAL, EX_USAGE,
-            "FILE is missing, and none was handed over (does that of OpenFile= exist?); "
-            "decant [OPTION...] FILE");
     sources->n = 1;
-    sources->served[0].name = options->file;
+    sources->served[0].name = options->file ? options->file : "";
     sources->served[0].given = given;
     if (given >= 0)
         handover->file_fd = -1;

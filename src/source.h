@@ -21,6 +21,7 @@ struct source {
     uint32_t generation; /* a number that no other opening has, also of the processes before */
     uint32_t transfers;  /* that run with it; whoever starts and ends them counts */
     bool current;        /* what new clients of its name get */
+    bool is_copy;        /* of a descriptor that another opening has, too: the same description */
     bool allow_changes;  /* only truncation below the promise is a change */
     dev_t device;        /* what was opened; of no other file as long as it is open */
     ino_t inode;
@@ -41,10 +42,11 @@ struct source {
 struct served {
     const struct options *options; /* borrowed */
     uint32_t *generations;         /* borrowed; the number of the last opening of any file */
-    const char *name;              /* borrowed; a path, or one below directory; "" where given */
+    const char *name;              /* borrowed; a path, or one below directory; "": none */
     int directory;                 /* borrowed; or -1 */
     int given;                     /* owned; a handed-over file, or -1 */
-    struct source *current;        /* owned while nobody else counts on it; NULL: none */
+    bool was_opened;
+    struct source *current; /* owned while nobody else counts on it; NULL: none */
 };
 
 /* The files of all sockets: one for all, or of a directory one for each. */
@@ -96,6 +98,13 @@ struct source *source_resume(int fd, uint32_t generation, const char *name)
 
 /* The size and the mtime (or TRANSFER_ANY_MTIME) that it had when it was opened. */
 void source_expect(struct source *source, off_t size, int64_t mtime) __attribute__((nonnull));
+
+/*
+ * If new clients would get the same unchanged file, they get it from that opening: else each
+ * process would add one to those that are kept, and where PID 1 may not use kcmp(2), as in
+ * containers of docker, it takes two openings of one file for one, and keeps only the first.
+ */
+void source_unite(const struct sources *sources, struct source *resumed) __attribute__((nonnull));
 
 /* Nanoseconds since 1970, or, before 1678 and after 2261, what is left of them in 64 bits. */
 int64_t source_mtime(const struct stat *status) __attribute__((nonnull));

@@ -483,6 +483,8 @@ void store_keep(struct store *store, uint32_t slot, int fd, struct source *sourc
 {
     if (store->state == STORE_NONE || store->places[slot].state != FREE)
         return;
+    if (source->is_copy)
+        return; /* PID 1 would take it for the file that it has already, and not keep it */
     if (!find_file(store, source->generation)) {
         if (!add_file(store, source))
             return; /* out of memory: it runs all the same */
@@ -549,6 +551,7 @@ void store_hurry(struct store *store)
 struct reclaim {
     struct store *store;
     struct handover *handover;
+    const struct sources *sources;
     store_resume *resume;
     void *context;
     struct source nameless; /* what a transfer is called whose file is not there */
@@ -638,6 +641,7 @@ static void resume_socket(struct reclaim *reclaim, const struct stored_socket *s
         return;
     }
     source_expect(file->source, slot->size, slot->mtime); /* as all sound ones of it do */
+    source_unite(reclaim->sources, file->source);
     if (slot->resumed < UINT8_MAX)
         slot->resumed++;
     store->places[socket->slot].state = KEPT;
@@ -746,12 +750,15 @@ static void tell_result(const struct reclaim *reclaim)
     }
 }
 
-void store_reclaim(struct store *store, struct handover *handover, const struct options *options,
-    store_resume *resume, void *context)
+void store_reclaim(struct store *store, struct handover *handover, const struct sources *sources,
+    const struct options *options, store_resume *resume, void *context)
 {
     struct stored *stored = &handover->stored;
-    struct reclaim reclaim = {
-        .store = store, .handover = handover, .resume = resume, .context = context};
+    struct reclaim reclaim = {.store = store,
+        .handover = handover,
+        .sources = sources,
+        .resume = resume,
+        .context = context};
 
     (void)snprintf(reclaim.nameless.name, sizeof(reclaim.nameless.name), "%s",
         options->file ? options->file : "the handed-over file");

@@ -98,8 +98,9 @@ int store_open(struct store *store, struct handover *handover, struct table *tab
  * killed. Never guesses. options->file names what has no name. Everything that handover->stored
  * has is owned from then on.
  */
-void store_reclaim(struct store *store, struct handover *handover, const struct options *options,
-    store_resume *resume, void *context) __attribute__((nonnull(1, 2, 3, 4)));
+void store_reclaim(struct store *store, struct handover *handover, const struct sources *sources,
+    const struct options *options, store_resume *resume, void *context)
+    __attribute__((nonnull(1, 2, 3, 4, 5)));
 
 /* The socket of that transfer is to be kept, as soon as PID 1 takes the message. Again: nothing. */
 void store_keep(struct store *store, uint32_t slot, int fd, struct source *source)
