@@ -20,9 +20,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define FIRST_FD    3    /* SD_LISTEN_FDS_START */
-#define SPARE       64   /* descriptors of our own above those that were handed over */
-#define MOST_STRAYS 4096 /* more is no number of clients, but an accident */
+#define FIRST_FD    3     /* SD_LISTEN_FDS_START */
+#define SPARE       64    /* descriptors of our own above those that were handed over */
+#define MOST_STRAYS 32768 /* more is no number of clients, but an accident */
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -309,15 +309,19 @@ static void reset_if_client(int fd, bool any_kind)
  * meant for another process, such as a shell that started us. Where it makes no sense, all up to
  * the first gap count. On 1 and 2 a UNIX socket is the journal's.
  */
-static void reset_strays(const char *count)
+static void reset_strays(const char *count, char **names)
 {
     long n = count ? strtol(count, NULL, 10) : 0;
     bool known = n > 0 && n <= MOST_STRAYS;
+    uint32_t number;
 
     for (int fd = 0; fd < FIRST_FD; fd++)
         reset_if_client(fd, fd == STDIN_FILENO);
-    for (int fd = FIRST_FD; count && (known ? fd < FIRST_FD + n : fcntl(fd, F_GETFD) >= 0); fd++)
-        reset_if_client(fd, true);
+    for (int fd = FIRST_FD; count && (known ? fd < FIRST_FD + n : fcntl(fd, F_GETFD) >= 0); fd++) {
+        const char *name = names && *names ? *names++ : "";
+        if (store_read_name(name, &number) != STORE_SOCKET) /* for the next process to go on with */
+            reset_if_client(fd, true);
+    }
 }
 
 static int refuse_listen_fds(int error, const char *count, struct problem *problem)
@@ -575,6 +579,13 @@ static uint32_t read_store_size(void)
     return errno == 0 && *rest == '\0' && number <= UINT32_MAX ? (uint32_t)number : 0;
 }
 
+static void free_names(char **names)
+{
+    for (char **name = names; name && *name; name++)
+        free(*name);
+    free(names);
+}
+
 int handover_take(struct handover *handover, struct problem *problem)
 {
     static const char *const understood[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
@@ -596,9 +607,12 @@ int handover_take(struct handover *handover, struct problem *problem)
     for (size_t i = 0; i < sizeof(understood) / sizeof(understood[0]); i++)
         (void)unsetenv(understood[i]);
     if (r < 0) {
+        char **names = handover->names;
+        handover->names = NULL;
         handover_refuse(handover);
         handover_end(handover);
-        reset_strays(count);
+        reset_strays(count, names);
+        free_names(names);
     }
     return r;
 }
@@ -607,13 +621,6 @@ void handover_refuse(struct handover *handover)
 {
     for (size_t i = 0; i < handover->n_listeners; i++)
         reset_queue(handover->listeners[i].fd, handover->listeners[i].kind);
-}
-
-static void free_names(char **names)
-{
-    for (char **name = names; name && *name; name++)
-        free(*name);
-    free(names);
 }
 
 static void end_stored(struct stored *stored)

@@ -32,6 +32,9 @@
 /* How long accepting rests when descriptors or memory have run out, or a message was not taken. */
 #define PAUSE (100 * CLOCK_MS)
 
+/* What dies sooner may have died of what it has taken over. */
+#define LASTING (100 * CLOCK_MS)
+
 /* What epoll(7) tells of: a client by its number, the rest by these. */
 #define NOBODY     UINT32_MAX
 #define SIGNALS    (UINT32_MAX - 1)
@@ -88,6 +91,7 @@ struct resident {
     bool ready_told;
     bool quiet; /* the last epoll_wait(2) had nothing to tell */
     int64_t idle_since;
+    int64_t lasting_at;    /* the table that was taken over has not killed us; CLOCK_NEVER: known */
     int64_t stop_at;       /* reset what is left; CLOCK_NEVER before SIGTERM */
     int64_t resume_at;     /* accept again; CLOCK_NEVER: not resting */
     int64_t shortage_told; /* when it was last told that something has run out */
@@ -625,6 +629,7 @@ static int64_t next_time(const struct resident *r)
 {
     int64_t time = earlier(earlier(r->stop_at, r->resume_at), store_next_time(&r->store));
 
+    time = earlier(time, r->lasting_at);
     for (int i = 0; i < TRANSFER_QUEUES; i++)
         if (r->queues[i].first != NOBODY)
             time = earlier(time, r->clients[r->queues[i].first].transfer.wake);
@@ -726,6 +731,10 @@ static int loop(struct resident *r, struct problem *problem)
             resume(r);
         if (now >= store_next_time(&r->store))
             store_retry(&r->store);
+        if (now >= r->lasting_at) {
+            r->lasting_at = CLOCK_NEVER;
+            table_last(&r->table);
+        }
         if (now >= r->stop_at)
             stop_all(r, NULL, 0);
         if (r->n_refused > 0 && now >= r->refusal_at)
@@ -828,6 +837,8 @@ static int open_epoll(struct resident *r, struct problem *problem)
 static void reclaim(struct resident *r)
 {
     r->unused = r->table.header->n_used;
+    if (r->table.header->tries > 0)
+        r->lasting_at = clock_after(clock_now(), LASTING);
     store_reclaim(&r->store, r->handover, r->sources, r->options, resume_client, r);
     r->unused = r->table.header->n_used; /* what was damaged may lie beyond */
     for (uint32_t number = r->unused; number-- > 0;)
@@ -898,6 +909,7 @@ int resident_run(struct handover *handover, const struct sources *sources,
         .signals = -1,
         .free = NOBODY,
         .idle_since = now,
+        .lasting_at = CLOCK_NEVER,
         .stop_at = CLOCK_NEVER,
         .resume_at = CLOCK_NEVER,
         .notify_at = now,

@@ -11,6 +11,9 @@
 #define MAGIC   UINT64_C(0x656c626174636564) /* "dectable", on little-endian machines */
 #define VERSION 2
 
+/* As many may die in a row while they take it over: else one slot could kill each of them. */
+#define MOST_TRIES 20
+
 static size_t size_of(uint32_t n_slots)
 {
     return sizeof(struct table_header) + n_slots * sizeof(struct transfer_slot);
@@ -30,6 +33,17 @@ static int make_file(uint32_t n_slots)
         fd = -1;
     }
     return fd;
+}
+
+/*
+ * Whoever runs with the table has this lock. It is the process's own, whoever has duplicates of the
+ * descriptor, and is gone when the last instruction of it is, fcntl_locking(2).
+ */
+static int lock(int fd)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    return fcntl(fd, F_SETLK, &whole) < 0 && (errno == EAGAIN || errno == EACCES) ? -errno : 0;
 }
 
 static int map(struct table *table, int fd, uint32_t n_slots)
@@ -56,6 +70,8 @@ int table_open(struct table *table, uint32_t n_slots, bool lasting)
 {
     int fd = lasting ? make_file(n_slots) : -1; /* zeroes, as well: every slot is free */
 
+    if (fd >= 0)
+        (void)lock(fd); /* nobody else has it */
     int r = map(table, fd, n_slots);
     if (r < 0) {
         if (fd >= 0)
@@ -90,6 +106,9 @@ static int judge(const struct table_header *header, off_t size, const char **why
     if (header->n_slots == 0 || header->n_used > header->n_slots ||
         size < (off_t)size_of(header->n_slots)) /* more: growing it came to no end */
         return -EPROTO;
+    *why = "20 processes in a row have died of it";
+    if (header->tries >= MOST_TRIES)
+        return -EPROTO;
     return 0;
 }
 
@@ -105,15 +124,25 @@ int table_adopt(struct table *table, int fd, uint32_t n_slots, const char **why)
     int r = judge(&header, status.st_size, why);
     if (r < 0)
         return r;
-    if (header.n_slots >= n_slots)
-        return map(table, fd, header.n_slots);
+    *why = "the process that made it still runs";
+    if (lock(fd) < 0)
+        return -EPROTO;
+    if (n_slots < header.n_slots)
+        n_slots = header.n_slots;
     *why = "it cannot be made larger";
     if (status.st_size < (off_t)size_of(n_slots) && ftruncate(fd, (off_t)size_of(n_slots)) < 0)
         return -errno;
     r = map(table, fd, n_slots);
-    if (r == 0)
-        table->header->n_slots = n_slots;
-    return r;
+    if (r < 0)
+        return r;
+    table->header->n_slots = n_slots;
+    table->header->tries++;
+    return 0;
+}
+
+void table_last(struct table *table)
+{
+    table->header->tries = 0;
 }
 
 void table_use(struct table *table, uint32_t slot)

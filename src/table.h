@@ -35,6 +35,8 @@ struct table_header {
     uint32_t slot_size; /* bytes */
     uint32_t n_slots;
     uint32_t n_used; /* no slot from this number on was ever used */
+    uint32_t tries;  /* processes that have taken it over, since one of them lasted */
+    uint32_t reserved;
 };
 
 struct table {
@@ -54,14 +56,19 @@ int table_open(struct table *table, uint32_t n_slots, bool lasting)
 
 /*
  * The table of another process, of at least so many slots, grown if it has fewer. Owns fd after
- * success. -EPROTO: it is not one of this version, or it is damaged, and *why tells in what; or a
- * negative errno of mmap(2) or ftruncate(2).
+ * success. -EPROTO: it is not one of this version, or it is damaged, and *why tells in what; or the
+ * other process still runs, as one may that waits for a dead disk when systemd has given it up, and
+ * would send beside us; or too many have died of it in a row. Or a negative errno of mmap(2) or
+ * ftruncate(2).
  */
 int table_adopt(struct table *table, int fd, uint32_t n_slots, const char **why)
     __attribute__((nonnull, warn_unused_result));
 
 /* Could that descriptor be a table? No other file is sealed against shrinking, memfd_create(2). */
 bool table_is_one(int fd) __attribute__((warn_unused_result));
+
+/* This process has lasted: that it took the table over does not count against it. */
+void table_last(struct table *table) __attribute__((nonnull));
 
 /* Before a slot is used for the first time. */
 void table_use(struct table *table, uint32_t slot) __attribute__((nonnull));

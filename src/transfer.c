@@ -458,6 +458,13 @@ static void look_for_stall(struct transfer *t, off_t left, int64_t now)
     t->next_look = timeout > 0 ? now + timeout / TRANSFER_LOOKS : CLOCK_NEVER;
 }
 
+/* Whatever happened between two processes: not a byte more or less may have a clean end. */
+static bool has_exactly_all(const struct transfer *t)
+{
+    return t->slot->resumed == 0 || t->kind != SOCKET_TCP ||
+           get_facts(t->fd).bytes_acked == (uint64_t)(t->slot->end - t->slot->start);
+}
+
 /* Everything is acknowledged, or the socket cannot tell: on to the end, or past it. */
 static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
 {
@@ -466,7 +473,9 @@ static void everything_acknowledged(struct transfer *t, bool known, int64_t now)
         learn_error(t);
     if (transfer_ended(t))
         return;
-    if (t->slot->state == TRANSFER_FINISHING) {
+    if (t->slot->state == TRANSFER_FINISHING && !has_exactly_all(t)) {
+        fail(t, TRANSFER_BROKEN, "other bytes were sent than ours", 0);
+    } else if (t->slot->state == TRANSFER_FINISHING) {
         finish(t, judge_file(t, TRANSFER_ACKNOWLEDGED), now);
     } else if (t->peer_ended) {
         settle(t);
