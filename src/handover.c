@@ -369,13 +369,19 @@ static int make_room(struct handover *handover, int n, struct problem *problem)
                : problem_call(problem, "calloc");
 }
 
-/* A store of thousands may have taken all descriptors below the soft limit. */
-static void raise_limit(int n)
+/*
+ * A store of thousands may have taken all descriptors below the soft limit. That limit, as it is
+ * set for us, is what the next process can be handed: systemd moves them into place below it.
+ */
+static void raise_limit(struct handover *handover, int n)
 {
     struct rlimit limit;
     rlim_t wanted = (rlim_t)n + FIRST_FD + SPARE;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    handover->stored.room = limit.rlim_cur < UINT32_MAX ? (uint32_t)limit.rlim_cur : UINT32_MAX;
+    if (limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
     (void)setrlimit(RLIMIT_NOFILE, &limit); /* or the first open(2) says that there is no room */
@@ -425,7 +431,8 @@ static void add_stored(struct handover *handover, int fd, const struct verdict *
 static bool is_foreign(
     const struct handover *handover, int fd, const struct verdict *verdict, const char *name)
 {
-    if (!name || handover->n_listeners == 0 || !getenv("NOTIFY_SOCKET"))
+    if (!name || verdict->nature == LISTENING || handover->n_listeners == 0 ||
+        !getenv("NOTIFY_SOCKET"))
         return false;
     return name[0] == '@' || strcmp(name, "stored") == 0 || /* systemd's name for what has none */
            verdict->nature == CONNECTED || verdict->nature == UNCONNECTED ||
@@ -441,7 +448,7 @@ static bool take_stored(
 
     *verdict = look_at(fd, kind != STORE_SOCKET); /* its error is for its transfer to learn */
     bool foreign = is_foreign(handover, fd, verdict, name);
-    if (kind == STORE_FOREIGN && !foreign)
+    if (!name || (kind == STORE_FOREIGN && !foreign))
         return false;
     handover->stored.n++;
     handover->stored.names += (uint32_t)strlen(name) + 1;
@@ -462,7 +469,7 @@ static int take_listen_fds(struct handover *handover, const char *count, struct 
     int r = make_room(handover, n, problem);
     if (r < 0)
         return r;
-    raise_limit(n);
+    raise_limit(handover, n);
     /* All of them, also after one that is wrong: where messages may go depends on all clients. */
     for (int i = 0; i < n; i++) {
         const char *name = handover->names ? handover->names[i] : NULL;
@@ -472,7 +479,9 @@ static int take_listen_fds(struct handover *handover, const char *count, struct 
         int one = add(handover, FIRST_FD + i, &verdict, name, r < 0 ? &ignored : problem);
         r = r < 0 ? r : one;
     }
-    handover->stored.comes_back = handover->n_listeners > 0;
+    uint32_t beside = (uint32_t)handover->n_listeners + FIRST_FD + SPARE;
+    handover->stored.room -= beside < handover->stored.room ? beside : handover->stored.room;
+    handover->stored.comes_back = handover->n_listeners > 0 || handover->stored.n > 0;
     if (r == 0)
         r = add_stdin(handover, problem);
     if (r == 0 && handover->n_connections > 0 && handover->n_listeners > 0)

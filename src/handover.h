@@ -54,6 +54,7 @@ struct stored {
     uint32_t n;     /* descriptors in all */
     uint32_t names; /* bytes of their names, and one for each */
     uint32_t most;  /* FDSTORE=, as many as may be; 0: not said */
+    uint32_t room;  /* descriptors that the next process can be handed beside the listeners */
     int table;      /* -1: none */
     uint32_t n_tables;
     int witness; /* the read end of the pipe; -1: none */
@@ -64,8 +65,8 @@ struct stored {
     uint32_t last_generation; /* the highest of a file, or 0 */
     uint32_t n_foreign;       /* that are none of these, and were closed */
     const char *foreign;      /* the name of the last of them */
-    bool comes_back; /* what is stored now will be handed over again: not with StandardInput=socket
-                      */
+    bool comes_back;          /* what is kept now will be handed over again; StandardInput=socket,
+                                 which passes that one socket and nothing else, does not */
 };
 
 /* What the supervisor gave us. Written by handover.c, read by everybody else. */

@@ -402,7 +402,8 @@ static int plan_served(struct sources *sources, const struct options *options,
     if (given >= 0 && options->file && handover->stored.n_tables > 0) {
         handover->stored.n_foreign++;
         handover->stored.foreign = "a regular file";
-        given = -1;
+        (void)close(handover->file_fd);
+        handover->file_fd = given = -1;
     }
 
     if (given < 0 && sources->directory >= 0) {

@@ -779,7 +779,8 @@ void store_reclaim(struct store *store, struct handover *handover, const struct 
 
 /*
  * PID 1 has about the same limit as we have, and what it holds for us is not all that it holds. It
- * must never be driven into it: half of ours is the most that we ask it for.
+ * must never be driven into it: half of ours is the most that we ask it for. Nor must there be more
+ * than the next process can be handed, or none could ever be started again.
  */
 static int set_most(struct store *store, const struct handover *handover)
 {
@@ -788,6 +789,8 @@ static int set_most(struct store *store, const struct handover *handover)
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -errno;
     store->most = limit.rlim_max / 2 < UINT32_MAX ? (uint32_t)(limit.rlim_max / 2) : UINT32_MAX;
+    if (handover->stored.room < store->most)
+        store->most = handover->stored.room;
     if (handover->stored.most > 0 && handover->stored.most < store->most)
         store->most = handover->stored.most;
     return 0;
