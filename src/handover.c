@@ -387,12 +387,19 @@ static void raise_limit(struct handover *handover, int n)
     (void)setrlimit(RLIMIT_NOFILE, &limit); /* or the first open(2) says that there is no room */
 }
 
-/* Left in the store, where it is somebody else's, but of no use here. */
-static void pass_over(struct handover *handover, int fd, const char *name)
+/*
+ * Left in the store, where it is somebody else's, but of no use here. A client under a name like
+ * ours is of a decant whose names we do not know, and nobody would ever end it: it is reset.
+ */
+static void pass_over(
+    struct handover *handover, int fd, const struct verdict *verdict, const char *name)
 {
     handover->stored.n_foreign++;
     handover->stored.foreign = name;
-    (void)close(fd);
+    if (name[0] == '@' && verdict->nature == CONNECTED)
+        transfer_abort(fd, verdict->kind);
+    else
+        (void)close(fd);
 }
 
 static void add_stored(struct handover *handover, int fd, const struct verdict *verdict,
@@ -419,7 +426,7 @@ static void add_stored(struct handover *handover, int fd, const struct verdict *
     } else if (kind == STORE_WITNESS) {
         (void)close(fd); /* its other end, which only the store shall have */
     } else {
-        pass_over(handover, fd, name);
+        pass_over(handover, fd, verdict, name);
     }
 }
 
@@ -453,7 +460,7 @@ static bool take_stored(
     handover->stored.n++;
     handover->stored.names += (uint32_t)strlen(name) + 1;
     if (kind == STORE_FOREIGN || verdict->nature == LISTENING)
-        pass_over(handover, fd, name);
+        pass_over(handover, fd, verdict, name);
     else
         add_stored(handover, fd, verdict, kind, number, name);
     return true;

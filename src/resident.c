@@ -33,7 +33,7 @@
 #define PAUSE (100 * CLOCK_MS)
 
 /* What dies sooner may have died of what it has taken over. */
-#define LASTING (100 * CLOCK_MS)
+#define LASTING (10 * CLOCK_MS)
 
 /* What epoll(7) tells of: a client by its number, the rest by these. */
 #define NOBODY     UINT32_MAX
@@ -597,6 +597,7 @@ static void begin_stop(struct resident *r, int64_t now)
     if (r->stopping)
         return;
     r->stopping = true;
+    table_last(&r->table);
     r->stop_at = clock_after(now, r->options->stop_timeout);
     for (uint32_t i = 0; i < r->handover->n_listeners; i++)
         (void)unwatch(r, i);
