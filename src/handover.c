@@ -371,7 +371,8 @@ static int make_room(struct handover *handover, int n, struct problem *problem)
 
 /*
  * A store of thousands may have taken all descriptors below the soft limit. That limit, as it is
- * set for us, is what the next process can be handed: systemd moves them into place below it.
+ * set for us, is what the next process can be handed: systemd moves them into place below it, and
+ * has each twice while it does.
  */
 static void raise_limit(struct handover *handover, int n)
 {
@@ -487,7 +488,8 @@ static int take_listen_fds(struct handover *handover, const char *count, struct 
         r = r < 0 ? r : one;
     }
     uint32_t beside = (uint32_t)handover->n_listeners + FIRST_FD + SPARE;
-    handover->stored.room -= beside < handover->stored.room ? beside : handover->stored.room;
+    handover->stored.room =
+        handover->stored.room > beside ? (handover->stored.room - beside) / 2 : 0;
     handover->stored.comes_back = handover->n_listeners > 0 || handover->stored.n > 0;
     if (r == 0)
         r = add_stdin(handover, problem);

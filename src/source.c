@@ -200,7 +200,7 @@ static int open_source(struct source *source, const struct served *served, struc
     source->fd = -1;
     if (served->given >= 0) {
         r = adopt_given(source, served->given, problem);
-    } else if (served->name[0] == '\0') {
+    } else if (served->directory < 0 && served->name[0] == '\0') {
         r = problem_set(problem, EINVAL, EX_USAGE,
             "FILE is missing, and none was handed over (does that of OpenFile= exist?); "
             "decant [OPTION...] FILE");
