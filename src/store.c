@@ -95,15 +95,32 @@ enum store_kind store_read_name(const char *name, uint32_t *number)
 
 /* --- Messages -------------------------------------------------------------------------------- */
 
-/* Not taken: once the socket to PID 1 has room again, if it is only that, or after a while. */
+static void lose(struct store *store);
+
+/* Not taken: once the socket to PID 1 has room again, if it is only that; or after a while; or
+ * there is nobody any more. */
 static void hold_back(struct store *store, int error)
 {
     struct epoll_event event = {.events = EPOLLOUT};
 
-    if (error == -EAGAIN && epoll_ctl(store->events, EPOLL_CTL_ADD, store->notify->fd, &event) == 0)
-        store->blocked = true;
-    else
-        store->retry_at = clock_now() + PAUSE;
+    switch (error) {
+    case -EAGAIN:
+        store->blocked = epoll_ctl(store->events, EPOLL_CTL_ADD, store->notify->fd, &event) == 0;
+        if (store->blocked)
+            return;
+        break;
+    case -ENOBUFS:
+    case -ENOMEM:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOSPC: /* epoll_ctl(2) */
+    case -ETOOMANYREFS:
+        break;
+    default:
+        lose(store);
+        return;
+    }
+    store->retry_at = clock_now() + PAUSE;
 }
 
 static bool is_held_back(const struct store *store)
