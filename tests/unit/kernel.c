@@ -49,6 +49,10 @@ REAL void *__real_calloc(size_t n, size_t size);
 REAL int __real_signalfd(int fd, const sigset_t *set, int flags);
 REAL ssize_t __real_preadv64v2(int fd, const struct iovec *to, int n, off_t offset, int flags);
 REAL int __real_posix_fadvise64(int fd, off_t offset, off_t length, int advice);
+REAL ssize_t __real_send(int fd, const void *buffer, size_t size, int flags);
+REAL ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+REAL int __real_pipe2(int *ends, int flags);
+REAL int __real_memfd_create(const char *name, unsigned flags);
 REAL int __real_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
 
 static struct kernel_socket *find(int fd)
@@ -100,8 +104,24 @@ static int take_error(struct kernel_socket *s)
     return error;
 }
 
+/* What a test leaves behind is not the next one's. */
+static void forget_manager(void)
+{
+    int (*really_close)(int) = __real_close ? __real_close : close;
+    struct kernel_manager *m = &kernel.manager;
+
+    for (size_t i = 0; i < m->n_kept; i++)
+        if (m->kept[i].real >= 0)
+            (void)really_close(m->kept[i].real);
+    for (; m->n_read < m->n_messages; m->n_read++)
+        for (int i = 0; i < m->messages[m->n_read].n_fds; i++)
+            if (m->messages[m->n_read].fds[i].real >= 0)
+                (void)really_close(m->messages[m->n_read].fds[i].real);
+}
+
 void kernel_reset(struct source *source, off_t size)
 {
+    forget_manager();
     memset(&kernel, 0, sizeof(kernel));
     kernel.now = 1000 * CLOCK_SECOND;
     kernel.file.size = size;
@@ -335,6 +355,7 @@ static int wait_until(int (*look)(void *of), void *of, int64_t until)
         while (
             kernel.events && kernel.events->kind != EVENT_NONE && kernel.events->at <= kernel.now)
             happen();
+        kernel_manage();
         int ready = look(of);
         if (ready > 0 || kernel.poll_error || kernel.now >= until)
             return ready;
@@ -354,6 +375,8 @@ static int wait_until(int (*look)(void *of), void *of, int64_t until)
     }
 }
 
+static bool takes_messages(void);
+
 struct polled {
     struct pollfd *polls;
     size_t n;
@@ -367,7 +390,9 @@ static int look_at_polls(void *of)
     for (size_t i = 0; i < polled->n; i++) {
         struct pollfd *p = &polled->polls[i];
         p->revents = 0;
-        if (p->fd >= KERNEL_SOCKET)
+        if (p->fd == KERNEL_NOTIFY)
+            p->revents = takes_messages() ? p->events & POLLOUT : 0;
+        else if (p->fd >= KERNEL_SOCKET)
             p->revents = kernel_revents(find(p->fd), p->events);
         else if (p->fd >= 0)
             (void)__real_poll(p, 1, 0);
@@ -573,7 +598,7 @@ static int give_tcp_info(
     const struct kernel_socket *s, int name, void *value, const socklen_t *size)
 {
     uint8_t *info = value;
-    uint64_t acked = (uint64_t)s->acked;
+    uint64_t acked = (uint64_t)s->acked + s->fin_acked; /* which counts as a byte */
 
     assert_int_equal(name, TCP_INFO);
     assert_true(*size >= 128 && *size <= 232);
@@ -608,6 +633,11 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
     if (level == IPPROTO_TCP)
         return give_tcp_info(s, name, value, size);
     assert_int_equal(level, SOL_SOCKET);
+    if (name == SO_COOKIE) {
+        assert_int_equal(*size, sizeof(uint64_t));
+        *(uint64_t *)value = UINT64_C(0x1234500000001) + (uint64_t)(s - kernel.sockets);
+        return 0;
+    }
     if (name == SO_PEERCRED) {
         assert_int_equal(*size, sizeof(struct ucred));
         *(struct ucred *)value = (struct ucred){.pid = 4711, .uid = s->source};
@@ -710,19 +740,68 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
     return 0;
 }
 
+static bool is_epoll(int fd)
+{
+    return fd >= KERNEL_EPOLL && fd < KERNEL_EPOLL + KERNEL_EPOLLS &&
+           kernel.epolls[fd - KERNEL_EPOLL];
+}
+
+static void remove_watch(size_t i)
+{
+    kernel.watches[i] = kernel.watches[--kernel.n_watches];
+}
+
+/* Of descriptors that nobody else has. */
 static void unwatch(int fd)
 {
     for (size_t i = 0; i < kernel.n_watches; i++)
-        if (kernel.watches[i].fd == fd)
-            kernel.watches[i--] = kernel.watches[--kernel.n_watches];
+        if (kernel.watches[i].fd == fd && !kernel.watches[i].socket)
+            remove_watch(i--);
+}
+
+/* Nobody has it any more: what its client sees if nothing else was done. */
+static void end_socket(struct kernel_socket *s)
+{
+    for (size_t i = 0; i < kernel.n_watches; i++)
+        if (kernel.watches[i].socket == s)
+            remove_watch(i--);
+    if (s->reset || s->view == VIEW_OWN_RESET || kernel_calls(s, 'B'))
+        return;
+    if (is_tcp(s) && (s->armed || s->input > 0)) /* tcp_close() */
+        s->view = VIEW_RESET;
+    else if (s->view == VIEW_OPEN)
+        s->view = VIEW_END;
+}
+
+/* A transfer that is over is over for its client, whoever else has a duplicate. */
+static void check_close(const struct kernel_socket *s)
+{
+    if (s->reset || s->view == VIEW_OWN_RESET || kernel_calls(s, 'B'))
+        return;
+    if (is_tcp(s) && (s->armed || s->input > 0)) {
+        if (s->duplicates > 0)
+            fail_msg("closed as if that were a reset, and the manager has a duplicate");
+        return;
+    }
+    if (is_tcp(s) && s->fin && s->ended) /* LAST_ACK: the kernel goes on without us */
+        return;
+    if (!s->fin)
+        fail_msg("closed without the end and without a reset: the client sees a whole file");
+    /* The end may still be on its way, and the kernel goes on with it: the bytes must be there. */
+    if (is_tcp(s) && s->acked < s->queued)
+        fail_msg("closed before the client has acknowledged every byte");
 }
 
 int __wrap_close(int fd)
 {
     struct kernel_socket *s = find(fd);
 
-    if (fd == KERNEL_EPOLL && kernel.epoll_open) {
-        kernel.epoll_open = false;
+    if (is_epoll(fd)) {
+        for (size_t i = 0; i < kernel.n_watches; i++)
+            if (kernel.watches[i].epoll == fd)
+                remove_watch(i--);
+        unwatch(fd);
+        kernel.epolls[fd - KERNEL_EPOLL] = false;
         return 0;
     }
     unwatch(fd); /* of real ones, the signals */
@@ -732,21 +811,10 @@ int __wrap_close(int fd)
     s->open = false;
     s->closed = kernel.now;
     kernel.fds[fd - KERNEL_SOCKET] = NULL;
-    if (s->reset || s->view == VIEW_OWN_RESET || kernel_calls(s, 'B'))
-        return 0;
-    if (is_tcp(s) && (s->armed || s->input > 0)) { /* tcp_close() */
-        s->view = VIEW_RESET;
-        return 0;
-    }
-    if (is_tcp(s) && s->fin && s->ended) { /* LAST_ACK: the kernel goes on without us */
-        s->view = VIEW_END;
-        return 0;
-    }
-    if (!s->fin)
-        fail_msg("closed without the end and without a reset: the client sees a whole file");
-    /* The end may still be on its way, and the kernel goes on with it: the bytes must be there. */
-    if (is_tcp(s) && s->acked < s->queued)
-        fail_msg("closed before the client has acknowledged every byte");
+    if (s->duplicates == 0 || (s->slot && s->slot->state >= TRANSFER_DONE))
+        check_close(s);
+    if (s->duplicates == 0)
+        end_socket(s);
     return 0;
 }
 
@@ -776,6 +844,8 @@ static void begin_turns(void)
 
 int __wrap_poll(struct pollfd *polls, nfds_t n, int timeout)
 {
+    if (n == 1 && timeout == 0) /* a look, not a wait */
+        return look_at_polls(&(struct polled){polls, 1});
     if (kernel.polls++ == 0)
         kernel.first_timeout = timeout;
     kernel.zero_timeouts += timeout == 0;
@@ -940,49 +1010,55 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 
 int __wrap_epoll_create1(int flags)
 {
+    int i = 0;
+
     assert_int_equal(flags, EPOLL_CLOEXEC);
-    assert_false(kernel.epoll_open);
-    if (kernel.epoll_create_error)
+    if (kernel.epoll_create_fails > 0 && --kernel.epoll_create_fails == 0)
         return give(kernel.epoll_create_error);
-    kernel.epoll_open = true;
-    return KERNEL_EPOLL;
+    while (i < KERNEL_EPOLLS && kernel.epolls[i])
+        i++;
+    assert_true(i < KERNEL_EPOLLS);
+    kernel.epolls[i] = true;
+    return KERNEL_EPOLL + i;
 }
 
-/* EEXIST of an ADD and ENOENT of the rest are mistakes, but of a listener that was given up. */
+/* EEXIST of an ADD and ENOENT of the rest are mistakes, but of a listener that was given up, and of
+ * a client that is told to be gone whether it was watched or not. */
 int __wrap_epoll_ctl(int epoll, int deed, int fd, struct epoll_event *event)
 {
     struct kernel_watch *watch = NULL;
 
-    assert_int_equal(epoll, KERNEL_EPOLL);
-    assert_true(kernel.epoll_open);
+    assert_true(is_epoll(epoll));
     const struct kernel_socket *s = find(fd); /* EBADF fails the test */
     const struct kernel_listener *l = find_listener(fd);
     for (size_t i = 0; i < kernel.n_watches; i++)
-        if (kernel.watches[i].fd == fd)
+        if (kernel.watches[i].fd == fd && kernel.watches[i].epoll == epoll &&
+            kernel.watches[i].socket == s)
             watch = &kernel.watches[i];
     if (deed == EPOLL_CTL_ADD && watch)
         fail_msg("descriptor %d is watched already", fd);
-    if (deed != EPOLL_CTL_ADD && !watch && s)
+    if (deed == EPOLL_CTL_MOD && !watch && s)
         fail_msg("descriptor %d is not watched", fd);
     if (deed != EPOLL_CTL_DEL && s)
         assert_true(event->events != 0); /* EPOLLHUP would never cease */
     if (deed == EPOLL_CTL_ADD && kernel.epoll_ctl_fails > 0 && --kernel.epoll_ctl_fails == 0)
         return give(kernel.epoll_ctl_error); /* only to add takes memory, or a watch */
     if (deed != EPOLL_CTL_ADD && !watch) {
-        assert_non_null(l);
-        assert_true(l->shut || l->error); /* which is why nobody watches it */
+        assert_true(s || (l && (l->shut || l->error))); /* which is why nobody watches it */
         return give(ENOENT);
     }
     if (deed == EPOLL_CTL_DEL) {
-        unwatch(fd);
+        *watch = kernel.watches[--kernel.n_watches];
         return 0;
     }
     if (!watch)
         watch = &kernel.watches[kernel.n_watches++];
     assert_true(kernel.n_watches <= LENGTH(kernel.watches));
-    *watch = (struct kernel_watch){fd, event->events, event->data.u64};
+    *watch = (struct kernel_watch){epoll, fd, s, event->events, event->data.u64};
     return 0;
 }
+
+static bool is_ready(int epoll);
 
 /*
  * Level-triggered. A listener that was shut down is hung up, and is told so whatever is watched
@@ -996,14 +1072,30 @@ static uint32_t ready_events(const struct kernel_watch *watch)
         bool readable = l->n > 0 || (l->shut && l->kind == SOCKET_UNIX);
         return (readable ? watch->events & EPOLLIN : 0) | (l->shut ? EPOLLHUP : 0);
     }
-    if (watch->fd >= KERNEL_SOCKET)
-        return (uint32_t)kernel_revents(find(watch->fd), (short)watch->events);
+    if (is_epoll(watch->fd))
+        return is_ready(watch->fd) ? watch->events & EPOLLIN : 0;
+    if (watch->fd == KERNEL_NOTIFY)
+        return takes_messages() ? watch->events & EPOLLOUT : 0;
+    if (watch->socket) {
+        if (!watch->socket->open)
+            fail_msg("a client is watched that was closed, as the manager has a duplicate");
+        return (uint32_t)kernel_revents(watch->socket, (short)watch->events);
+    }
     struct pollfd p = {.fd = watch->fd, .events = (short)watch->events};
     (void)__real_poll(&p, 1, 0);
     return (uint32_t)p.revents;
 }
 
+static bool is_ready(int epoll)
+{
+    for (size_t i = 0; i < kernel.n_watches; i++)
+        if (kernel.watches[i].epoll == epoll && ready_events(&kernel.watches[i]))
+            return true;
+    return false;
+}
+
 struct waited {
+    int epoll;
     struct epoll_event *events;
     int most;
 };
@@ -1016,7 +1108,7 @@ static int look_at_watches(void *of)
 
     for (size_t i = 0; i < kernel.n_watches && n < waited->most; i++) {
         const struct kernel_watch *watch = &kernel.watches[(kernel.turn + i) % kernel.n_watches];
-        uint32_t ready = ready_events(watch);
+        uint32_t ready = watch->epoll == waited->epoll ? ready_events(watch) : 0;
         if (ready)
             waited->events[n++] = (struct epoll_event){.events = ready, .data.u64 = watch->data};
     }
@@ -1025,15 +1117,14 @@ static int look_at_watches(void *of)
 
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
 {
-    assert_int_equal(epoll, KERNEL_EPOLL);
-    assert_true(kernel.epoll_open);
+    assert_true(is_epoll(epoll));
     assert_true(most > 0);
     kernel.epoll_most = most;
     if (kernel.polls++ == 0)
         kernel.first_timeout = timeout;
     kernel.turn += 7;
     begin_turns();
-    int ready = wait_until(look_at_watches, &(struct waited){events, most},
+    int ready = wait_until(look_at_watches, &(struct waited){epoll, events, most},
         timeout < 0 ? CLOCK_NEVER : kernel.now + timeout * (int64_t)CLOCK_MS);
     if (kernel.poll_error) {
         int error = kernel.poll_error;
@@ -1042,6 +1133,205 @@ int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeo
     }
     kernel.epoll_max = ready > kernel.epoll_max ? ready : kernel.epoll_max;
     return ready;
+}
+
+/* ---- the manager ---- */
+
+static bool takes_messages(void)
+{
+    const struct kernel_manager *m = &kernel.manager;
+
+    return !(m->error == EAGAIN && m->fails == 0) &&
+           (m->room == 0 || m->n_messages - m->n_read < m->room);
+}
+
+static void drop(struct kernel_kept *kept)
+{
+    struct kernel_socket *s = kept->socket;
+
+    if (!s)
+        assert_int_equal(__real_close(kept->real), 0);
+    else if (--s->duplicates == 0 && !s->open)
+        end_socket(s);
+}
+
+static void drop_name(const char *name)
+{
+    struct kernel_manager *m = &kernel.manager;
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->n_kept; i++)
+        if (name && strcmp(m->kept[i].name, name) != 0)
+            m->kept[n++] = m->kept[i];
+        else
+            drop(&m->kept[i]);
+    m->n_kept = n;
+}
+
+void kernel_drop_all(void)
+{
+    drop_name(NULL);
+}
+
+int kernel_kept(const char *name, size_t *number)
+{
+    int n = 0;
+
+    for (size_t i = 0; i < kernel.manager.n_kept; i++)
+        if (strcmp(kernel.manager.kept[i].name, name) == 0) {
+            n++;
+            if (number)
+                *number = i;
+        }
+    return n;
+}
+
+/* service_add_fd_store_set() */
+static void keep(struct kernel_message *message, const char *name)
+{
+    struct kernel_manager *m = &kernel.manager;
+
+    for (int i = 0; i < message->n_fds; i++) {
+        struct kernel_kept *kept = &message->fds[i];
+        for (size_t j = 0; j < m->n_kept; j++)
+            if (kept->socket && strcmp(m->kept[j].name, name) == 0)
+                fail_msg("two sockets are kept as %s", name);
+        if (m->n_kept >= m->most) {
+            drop(kept);
+            continue;
+        }
+        (void)snprintf(kept->name, sizeof(kept->name), "%s", name);
+        assert_true(m->n_kept < LENGTH(m->kept));
+        m->kept[m->n_kept++] = *kept;
+    }
+}
+
+/* The words of systemd(1): what it knows, it understands to the letter. */
+static void take_message(struct kernel_message *message)
+{
+    char text[sizeof(message->text)];
+    const char *name = NULL;
+    bool stores = false, removes = false, unpolled = false, barrier = false;
+    int lines = 0;
+
+    (void)snprintf(text, sizeof(text), "%s", message->text);
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")); lines++) {
+        stores |= strcmp(line, "FDSTORE=1") == 0;
+        removes |= strcmp(line, "FDSTOREREMOVE=1") == 0;
+        unpolled |= strcmp(line, "FDPOLL=0") == 0;
+        barrier |= strcmp(line, "BARRIER=1") == 0;
+        if (strncmp(line, "FDNAME=", 7) == 0)
+            name = line + 7;
+    }
+    if (barrier) { /* alone, sd_notify_barrier(3) */
+        assert_int_equal(lines, 1);
+        assert_int_equal(message->n_fds, 1);
+        drop(&message->fds[0]);
+    } else if (stores) {
+        if (!unpolled)
+            fail_msg("a socket that hangs up would be dropped: %s", message->text);
+        assert_non_null(name);
+        assert_true(message->n_fds > 0);
+        keep(message, name);
+    } else {
+        assert_int_equal(message->n_fds, 0);
+    }
+    if (removes) {
+        assert_non_null(name);
+        drop_name(name);
+    }
+}
+
+void kernel_manage(void)
+{
+    struct kernel_manager *m = &kernel.manager;
+
+    while (!m->stopped && m->n_read < m->n_messages)
+        take_message(&m->messages[m->n_read++]);
+}
+
+static struct kernel_message *new_message(const void *text, size_t size, int flags)
+{
+    struct kernel_manager *m = &kernel.manager;
+    struct kernel_message *message = &m->messages[m->n_messages];
+
+    assert_true(flags & MSG_DONTWAIT);
+    assert_true(flags & MSG_NOSIGNAL);
+    assert_true(size > 0 && size < sizeof(message->text));
+    if (m->error && m->fails <= 1) {
+        errno = m->error;
+        if (m->fails == 1)
+            m->error = m->fails = 0;
+        return NULL;
+    }
+    m->fails -= m->fails > 1;
+    if (!takes_messages()) {
+        errno = EAGAIN;
+        return NULL;
+    }
+    assert_true(m->n_messages < LENGTH(m->messages));
+    *message = (struct kernel_message){.at = kernel.now};
+    if (((const char *)text)[size - 1] == '\n') /* which the manager does not need */
+        size--;
+    memcpy(message->text, text, size);
+    return message;
+}
+
+ssize_t __wrap_send(int fd, const void *buffer, size_t size, int flags)
+{
+    if (fd != KERNEL_NOTIFY)
+        return __real_send(fd, buffer, size, flags);
+    if (!new_message(buffer, size, flags))
+        return -1;
+    kernel.manager.n_messages++;
+    return (ssize_t)size;
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *given, int flags)
+{
+    const struct cmsghdr *header = CMSG_FIRSTHDR(given);
+    int fds[2];
+
+    if (fd != KERNEL_NOTIFY)
+        return __real_sendmsg(fd, given, flags);
+    assert_int_equal(given->msg_iovlen, 1);
+    assert_non_null(header);
+    assert_int_equal(header->cmsg_level, SOL_SOCKET);
+    assert_int_equal(header->cmsg_type, SCM_RIGHTS);
+    size_t n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    assert_in_range(n, 1, LENGTH(fds));
+    assert_int_equal(given->msg_controllen, CMSG_SPACE(n * sizeof(int)));
+    memcpy(fds, CMSG_DATA(header), n * sizeof(int));
+    struct kernel_message *message =
+        new_message(given->msg_iov->iov_base, given->msg_iov->iov_len, flags);
+    if (!message)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        struct kernel_kept *kept = &message->fds[message->n_fds++];
+        kept->socket = find(fds[i]);
+        kept->real = kept->socket ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, KERNEL_DUPLICATE);
+        if (kept->socket)
+            kept->socket->duplicates++;
+        else
+            assert_true(kept->real >= 0); /* EBADF */
+    }
+    kernel.manager.n_messages++;
+    return (ssize_t)given->msg_iov->iov_len;
+}
+
+int __wrap_pipe2(int *ends, int flags)
+{
+    assert_int_equal(flags, O_CLOEXEC | O_NONBLOCK);
+    if (kernel.pipe_fails > 0 && --kernel.pipe_fails == 0)
+        return give(EMFILE);
+    return __real_pipe2(ends, flags);
+}
+
+int __wrap_memfd_create(const char *name, unsigned flags)
+{
+    if (kernel.memfd_error)
+        return give(kernel.memfd_error);
+    return __real_memfd_create(name, flags);
 }
 
 /* ---- libsystemd ---- */

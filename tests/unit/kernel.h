@@ -29,7 +29,9 @@
 #define KERNEL_LISTENER  3000
 #define KERNEL_LISTENERS 3
 #define KERNEL_EPOLL     4000
+#define KERNEL_EPOLLS    2
 #define KERNEL_NOTIFY    5000
+#define KERNEL_DUPLICATE 500 /* the manager's descriptors of what is real are from here on */
 
 /* What one sendfile(2) is to do, before the kernel goes on as it would by itself. */
 enum kernel_send_kind { SEND_AS_IS, SEND_AT_MOST, SEND_FAILS, SEND_TRUNCATED, SEND_TOUCHED };
@@ -75,6 +77,7 @@ struct kernel_socket {
     /* How things stand. */
     int fd;
     bool open;
+    int duplicates; /* that the manager has */
     bool armed;
     bool no_delay;
     bool fin;         /* we have sent the end */
@@ -90,9 +93,9 @@ struct kernel_socket {
     off_t input;     /* from the client, not yet read */
     off_t discarded; /* read */
     enum kernel_view view;
-    char calls[96]; /* L armed, l disarmed, N no delay, W low water, P paced, F end, B both ends
+    char calls[256]; /* L armed, l disarmed, N no delay, W low water, P paced, F end, B both ends
                        shut, X reset by connect, C closed; in order */
-    off_t turn;     /* bytes since kernel_turn() */
+    off_t turn;      /* bytes since kernel_turn() */
     unsigned long pace;
     unsigned long sends;   /* calls of sendfile */
     unsigned long stats;   /* how often the file had been looked at when the last byte went out */
@@ -140,9 +143,41 @@ struct kernel_listener {
 };
 
 struct kernel_watch {
+    int epoll;
     int fd;
+    const struct kernel_socket *socket; /* what is watched, not its number, epoll(7) */
     uint32_t events;
     uint64_t data;
+};
+
+/*
+ * systemd as the manager of a service of Type=notify. It takes messages in their order, while the
+ * service waits, and closes what it does not keep.
+ */
+struct kernel_kept {
+    char name[24];
+    int real; /* a duplicate; -1: it is a socket of ours */
+    struct kernel_socket *socket;
+};
+
+struct kernel_message {
+    int64_t at;
+    char text[512];
+    struct kernel_kept fds[2];
+    int n_fds;
+};
+
+struct kernel_manager {
+    bool stopped;  /* it takes nothing from its queue */
+    uint32_t room; /* messages that fit in there, net.unix.max_dgram_qlen; 0: any number */
+    uint32_t most; /* FileDescriptorStoreMax= */
+    int error;     /* send(2) and sendmsg(2) fail with it: the so-manieth from here, and then */
+    int fails;     /* no more; 0: each */
+    struct kernel_message messages[4000]; /* all that were taken */
+    size_t n_messages;
+    size_t n_read;                /* of which it has come to so many */
+    struct kernel_kept kept[800]; /* in its store */
+    size_t n_kept;
 };
 
 struct kernel_event {
@@ -193,21 +228,25 @@ struct kernel {
     int domain; /* SO_DOMAIN and SO_PROTOCOL of real sockets; 0: what they are */
     int protocol;
     int setsockopt_error;        /* of real sockets */
+    int pipe_fails;              /* the so-manieth pipe2(2) from here, with EMFILE; 0: none */
+    int memfd_error;             /* of memfd_create(2) */
     int fstat_fails;             /* the so-manieth call for a real file from here; 0: none */
     int listen_fds_error;        /* of sd_listen_fds(3), whatever the environment says */
     int64_t send_cost;           /* ns that each sendfile(2) takes: a disk that has to seek */
     unsigned long zero_timeouts; /* how often poll(2) was not to wait at all */
 
-    struct kernel_watch watches[KERNEL_SOCKETS + KERNEL_LISTENERS + 1];
+    struct kernel_watch watches[KERNEL_SOCKETS + KERNEL_LISTENERS + 8];
     size_t n_watches;
-    size_t turn; /* of epoll_wait(2), which promises no order */
-    bool epoll_open;
+    size_t turn;                /* of epoll_wait(2), which promises no order */
+    bool epolls[KERNEL_EPOLLS]; /* are open; one may watch another */
     int epoll_create_error;
-    int epoll_ctl_error; /* of the call that this counts down to: */
-    int epoll_ctl_fails; /* the so-manieth call from here; 0: none */
-    int epoll_most;      /* events that epoll_wait(2) may return */
-    int epoll_max;       /* and did, at most */
+    int epoll_create_fails; /* the so-manieth call from here; 0: none */
+    int epoll_ctl_error;    /* of the call that this counts down to: */
+    int epoll_ctl_fails;    /* the so-manieth call from here; 0: none */
+    int epoll_most;         /* events that epoll_wait(2) may return */
+    int epoll_max;          /* and did, at most */
     void (*hook)(off_t value, struct kernel_socket *socket);
+    struct kernel_manager manager;
 };
 
 extern struct kernel kernel;
@@ -235,6 +274,15 @@ short kernel_revents(const struct kernel_socket *socket, short events);
 
 /* Waits as poll(2) does, until the instant given; the number of ready descriptors. */
 int kernel_wait(struct pollfd *polls, size_t n, int64_t until);
+
+/* The manager comes to all that waits in its queue. */
+void kernel_manage(void);
+
+/* It drops everything that it keeps: FileDescriptorStoreMax=0 and a daemon-reload. */
+void kernel_drop_all(void);
+
+/* How many it keeps under that name, and the number of the last of them. */
+int kernel_kept(const char *name, size_t *number);
 
 /* A new turn begins: what it moves is counted from here. */
 void kernel_turn(struct kernel_socket *socket);

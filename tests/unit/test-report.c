@@ -84,7 +84,7 @@ struct fake_end {
 static void end_with(struct fake_end *e, enum transfer_event event)
 {
     kernel_reset(&e->source, 1000);
-    transfer_slot_init(&e->slot, &e->source, kernel.now);
+    transfer_slot_init(&e->slot, &e->source, NULL, kernel.now);
     e->slot.offset = 1000;
     e->slot.state = event == TRANSFER_DRAINED ? TRANSFER_DONE : TRANSFER_ABORTED;
     e->t = (struct transfer){.slot = &e->slot, .source = &e->source, .fd = -1, .event = event};

@@ -48,12 +48,6 @@ static struct {
         char text[1024];
     } lines[600];
     size_t n_lines;
-    struct {
-        int64_t at;
-        char text[512];
-    } messages[2000];
-    size_t n_messages;
-    int send_error; /* of a manager that is busy, or gone */
     struct rlimit limit;
     struct rlimit limit_set;
     int getrlimit_error;
@@ -84,29 +78,6 @@ void __wrap_syslog(int level, const char *format, ...)
     va_end(arguments);
     world.n_lines++;
     kernel.now += world.log;
-}
-
-ssize_t __real_send(int fd, const void *buffer, size_t size, int flags);
-ssize_t __wrap_send(int fd, const void *buffer, size_t size, int flags);
-ssize_t __wrap_send(int fd, const void *buffer, size_t size, int flags)
-{
-    if (fd != KERNEL_NOTIFY)
-        return __real_send(fd, buffer, size, flags);
-    assert_true(flags & MSG_DONTWAIT);
-    assert_true(flags & MSG_NOSIGNAL);
-    assert_true(size > 0 && size < sizeof(world.messages[0].text));
-    if (world.send_error) {
-        errno = world.send_error;
-        return -1;
-    }
-    assert_true(world.n_messages < LENGTH(world.messages));
-    world.messages[world.n_messages].at = kernel.now;
-    if (((const char *)buffer)[size - 1] == '\n') /* which the manager does not need */
-        size--;
-    (void)snprintf(world.messages[world.n_messages].text, sizeof(world.messages[0].text), "%.*s",
-        (int)size, (const char *)buffer);
-    world.n_messages++;
-    return (ssize_t)size;
 }
 
 static int give(int error)
@@ -211,13 +182,13 @@ static void do_deed(off_t deed, struct kernel_socket *s)
         assert_int_equal(truncate("file", status.st_size + 1), 0);
         break;
     case BUSY:
-        world.send_error = EAGAIN;
+        kernel.manager.error = EAGAIN;
         break;
     case READY:
-        world.send_error = 0;
+        kernel.manager.error = 0;
         break;
     case GONE:
-        world.send_error = ECONNREFUSED;
+        kernel.manager.error = ECONNREFUSED;
         break;
     case NO_WATCH:
         kernel.epoll_ctl_fails = 1;
@@ -615,7 +586,12 @@ static void build_listeners(struct stage *stage, const struct scene *scene)
         (void)snprintf(listener->address, sizeof(listener->address), "ADDRESS-%d", i);
     }
     stage->handover = (struct handover){
-        .listeners = stage->listeners, .n_listeners = (size_t)n, .file_fd = -1, .notify.fd = -1};
+        .listeners = stage->listeners,
+        .n_listeners = (size_t)n,
+        .stored = {.table = -1, .witness = -1},
+        .file_fd = -1,
+        .notify.fd = -1,
+    };
 }
 
 /* The file is there, the listeners are armed, and the clients are on their way. */
@@ -738,7 +714,9 @@ static void check_stage(struct stage *stage, int descriptors)
         check_client(stage, i);
     for (size_t i = 0; i < LENGTH(kernel.fds); i++)
         assert_null(kernel.fds[i]);
-    assert_false(kernel.epoll_open);
+    for (int i = 0; i < KERNEL_EPOLLS; i++)
+        assert_false(kernel.epolls[i]);
+    assert_int_equal(kernel.n_watches, 0);
     for (size_t i = 0; i < stage->handover.n_listeners; i++)
         assert_true(kernel.listeners[i].open); /* the caller's to close */
     for (size_t i = 0; i < stage->sources.n; i++)
@@ -901,7 +879,7 @@ struct refusal {
     int mmap_error;
     int calloc_fails;
     int signalfd_error;
-    int epoll_create_error;
+    int epoll_create_fails;
     int epoll_ctl_fails; /* the so-manieth, with ENOSPC */
     int result;
     int status;
@@ -932,20 +910,30 @@ static const struct refusal refusals[] = {
     {"setrlimit", SOCKET_TCP, .limit = {1024, 1 << 20}, .setrlimit_error = EPERM, .result = -EPERM,
         .status = EX_OSERR, .says = {"setrlimit: Operation not permitted"}},
     {"no memory for the table", SOCKET_TCP, .limit = PLENTY, .mmap_error = ENOMEM,
-        .result = -ENOMEM, .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
-    {"no memory for the clients", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 1, .result = -ENOMEM,
+        .result = -ENOMEM, .status = EX_OSERR,
+        .says = {"the table of 4096 connections: Cannot allocate memory"}},
+    {"no memory for the store", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 1, .result = -ENOMEM,
+        .status = EX_OSERR, .says = {"the table of 4096 connections: Cannot allocate memory"}},
+    {"no memory for the clients", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 2, .result = -ENOMEM,
         .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
-    {"no memory for the crowd", SOCKET_TCP, .limit = PLENTY, .per_source = 3, .calloc_fails = 2,
+    {"no memory for the listeners", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 3,
+        .result = -ENOMEM, .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
+    {"no memory for the crowd", SOCKET_TCP, .limit = PLENTY, .per_source = 3, .calloc_fails = 4,
         .result = -ENOMEM, .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
     {"signalfd", SOCKET_TCP, .limit = PLENTY, .signalfd_error = EMFILE, .result = -EMFILE,
         .status = EX_OSERR, .says = {"signalfd: Too many open files"}},
-    {"epoll_create1", SOCKET_TCP, .limit = PLENTY, .epoll_create_error = EMFILE, .result = -EMFILE,
+    {"epoll_create1, for the store", SOCKET_TCP, .limit = PLENTY, .epoll_create_fails = 1,
+        .result = -EMFILE, .status = EX_OSERR,
+        .says = {"the table of 4096 connections: Too many open files"}},
+    {"epoll_create1", SOCKET_TCP, .limit = PLENTY, .epoll_create_fails = 2, .result = -EMFILE,
         .status = EX_OSERR, .says = {"epoll_create1: Too many open files"}},
     {"epoll_ctl, for the signals", SOCKET_TCP, .limit = PLENTY, .epoll_ctl_fails = 1,
         .result = -ENOSPC, .status = EX_OSERR, .says = {"epoll_ctl: No space left"}},
     {"epoll_ctl, for the first listener", SOCKET_TCP, .limit = PLENTY, .epoll_ctl_fails = 2,
         .result = -ENOSPC, .status = EX_OSERR, .says = {"epoll_ctl: No space left"}},
     {"epoll_ctl, for the second listener", SOCKET_TCP, .limit = PLENTY, .epoll_ctl_fails = 3,
+        .result = -ENOSPC, .status = EX_OSERR, .says = {"epoll_ctl: No space left"}},
+    {"epoll_ctl, for the store", SOCKET_TCP, .limit = PLENTY, .epoll_ctl_fails = 4,
         .result = -ENOSPC, .status = EX_OSERR, .says = {"epoll_ctl: No space left"}},
 };
 
@@ -970,7 +958,8 @@ static void test_refusal(void **state)
     world.mmap_error = c->mmap_error;
     kernel.calloc_fails = c->calloc_fails;
     kernel.signalfd_error = c->signalfd_error;
-    kernel.epoll_create_error = c->epoll_create_error;
+    kernel.epoll_create_fails = c->epoll_create_fails;
+    kernel.epoll_create_error = EMFILE;
     kernel.epoll_ctl_fails = c->epoll_ctl_fails;
     kernel.epoll_ctl_error = ENOSPC;
     int r = run(&stage);
@@ -1121,33 +1110,47 @@ static const struct talk talks[] = {
             {2000, "WATCHDOG=1"}, {3000, "WATCHDOG=1"}, {4000, "WATCHDOG=1"}}},
 };
 
+/* What is not about descriptors. */
+static const struct kernel_message *next_word(size_t *next)
+{
+    while (*next < kernel.manager.n_messages) {
+        const struct kernel_message *message = &kernel.manager.messages[(*next)++];
+        if (message->n_fds == 0 && strncmp(message->text, "FDSTORE", 7) != 0)
+            return message;
+    }
+    return NULL;
+}
+
 static void test_talk(void **state)
 {
     static struct stage stage;
     const struct talk *c = *state;
     int descriptors = count_descriptors();
+    size_t next = 0;
     size_t n = 0;
 
     kernel_forget_signals();
     build(&stage, &c->scene);
     stage.handover.notify = (struct notify){.fd = KERNEL_NOTIFY, .watchdog = c->watchdog};
-    world.send_error = c->busy ? EAGAIN : 0;
+    kernel.manager.error = c->busy ? EAGAIN : 0;
     assert_int_equal(run(&stage), 0);
     assert_int_equal(stage.report.status, c->scene.status);
     for (; n < LENGTH(c->messages) && c->messages[n].text; n++) {
-        if (n >= world.n_messages)
+        const struct kernel_message *said = next_word(&next);
+        if (!said)
             fail_msg("'%s' was never sent", c->messages[n].text);
-        if (strcmp(world.messages[n].text, c->messages[n].text) != 0)
-            fail_msg("'%s' at %jd ms, not '%s'", world.messages[n].text,
-                (intmax_t)((world.messages[n].at - START) / MS), c->messages[n].text);
-        int64_t late = world.messages[n].at - AT(c->messages[n].at);
+        if (strcmp(said->text, c->messages[n].text) != 0)
+            fail_msg("'%s' at %jd ms, not '%s'", said->text, (intmax_t)((said->at - START) / MS),
+                c->messages[n].text);
+        int64_t late = said->at - AT(c->messages[n].at);
         if (late < 0 || late > 2 * MS)
             fail_msg("'%s' at %jd ms, not at %jd", c->messages[n].text,
-                (intmax_t)((world.messages[n].at - START) / MS), (intmax_t)c->messages[n].at);
+                (intmax_t)((said->at - START) / MS), (intmax_t)c->messages[n].at);
     }
-    if (n < world.n_messages)
-        fail_msg("'%s' at %jd ms, and nothing is new", world.messages[n].text,
-            (intmax_t)((world.messages[n].at - START) / MS));
+    const struct kernel_message *more = next_word(&next);
+    if (more)
+        fail_msg(
+            "'%s' at %jd ms, and nothing is new", more->text, (intmax_t)((more->at - START) / MS));
     check_stage(&stage, descriptors);
 }
 
@@ -1172,10 +1175,10 @@ static void test_status_of_an_evil_name(void **state)
     int r = run(&stage);
     (void)unlink(stage.options.file);
     assert_int_equal(r, 0);
-    assert_true(world.n_messages > 2);
-    for (size_t i = 0; i < world.n_messages; i++)
-        if (strstr(world.messages[i].text, "\nMAINPID"))
-            fail_msg("'%s'", world.messages[i].text);
+    assert_true(kernel.manager.n_messages > 2);
+    for (size_t i = 0; i < kernel.manager.n_messages; i++)
+        if (strstr(kernel.manager.messages[i].text, "\nMAINPID"))
+            fail_msg("'%s'", kernel.manager.messages[i].text);
     check_stage(&stage, descriptors);
 }
 

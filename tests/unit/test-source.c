@@ -739,9 +739,8 @@ static void lay_out(void)
 }
 
 /* Transfers that run keep what they began with, and the last of them takes it away. */
-static void check_old(struct shop *shop, struct source *old, int held, int descriptors)
+static void check_old(struct source *old, int held, int descriptors)
 {
-    struct served *served = sources_for(&shop->sources, 0);
     int fd = old->fd;
     struct stat before;
     struct stat now;
@@ -751,7 +750,7 @@ static void check_old(struct shop *shop, struct source *old, int held, int descr
         assert_int_equal(count_descriptors(), descriptors);
         assert_int_equal(fstat(fd, &now), 0);
         assert_true(now.st_ino == before.st_ino);
-        source_release(served, old);
+        source_release(old);
     }
     assert_int_equal(count_descriptors(), descriptors - 1);
     assert_int_equal(fcntl(fd, F_GETFD), -1);
@@ -785,14 +784,14 @@ static void refresh_with(const struct refreshment *c, bool allow, int held)
         assert_ptr_equal(now, present(&shop));
         assert_true(now->generation > generation);
         if (held)
-            check_old(&shop, old, held, with_one + 1);
+            check_old(old, held, with_one + 1);
         assert_int_equal(count_descriptors(), with_one);
     } else {
         assert_null(now);
         assert_null(present(&shop));
         assert_int_equal(shop.problem.status, EX_NOINPUT);
         if (held)
-            check_old(&shop, old, held, with_one);
+            check_old(old, held, with_one);
         assert_int_equal(count_descriptors(), with_one - 1);
     }
     if (fresh != REFUSED) {
@@ -801,7 +800,7 @@ static void refresh_with(const struct refreshment *c, bool allow, int held)
         assert_int_equal(source_check(now, now->end), 0);
     }
     for (int i = 0; i < held && (fresh == SAME || fresh == SAME_MORE); i++) {
-        source_release(sources_for(&shop.sources, 0), old);
+        source_release(old);
         assert_true(fcntl(old->fd, F_GETFD) >= 0); /* the next client will get it */
     }
     sources_close(&shop.sources);
@@ -864,7 +863,7 @@ static void test_relapse(void **state)
     assert_int_equal(source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), 0);
     assert_true(source->start == c->offset);
     assert_true(source->end == (c->length == ALL ? SIZE : c->offset + c->length));
-    source_release(sources_for(&shop.sources, 0), old);
+    source_release(old);
     sources_close(&shop.sources);
 }
 
@@ -889,7 +888,7 @@ static void test_log_that_grows(void **state)
     }
     assert_int_equal(count_descriptors(), descriptors);
     for (int i = 1; i <= 1000; i++)
-        source_release(sources_for(&shop.sources, 0), source);
+        source_release(source);
     sources_close(&shop.sources);
 }
 
@@ -921,7 +920,7 @@ static void test_missing_and_back(void **state)
     assert_int_equal(rename("elsewhere", "file"), 0);
     assert_int_equal(source_refresh(served, &source, &shop.problem), 0);
     assert_true(source->end == SIZE);
-    source_release(served, old);
+    source_release(old);
     sources_close(&shop.sources);
     assert_int_equal(count_descriptors(), descriptors);
 }
@@ -984,7 +983,7 @@ static void test_openings(void **state)
             assert_int_equal(transfers[n].source->generation, transfers[n].generation);
             assert_true(transfers[n].source->end == transfers[n].size);
             assert_int_equal(source_check(transfers[n].source, transfers[n].size), 0);
-            source_release(served, transfers[n].source);
+            source_release(transfers[n].source);
             transfers[n].source = NULL;
         } else {
             assert_int_equal(source_refresh(served, &source, &shop.problem), 0);
@@ -1007,7 +1006,7 @@ static void test_openings(void **state)
     }
     for (size_t j = 0; j < LENGTH(transfers); j++)
         if (transfers[j].source)
-            source_release(served, transfers[j].source);
+            source_release(transfers[j].source);
     sources_close(&shop.sources);
     assert_int_equal(count_descriptors(), descriptors);
 }

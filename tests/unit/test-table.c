@@ -36,12 +36,12 @@ static void test_slots(void **state)
     const uint32_t *n = *state;
     struct table table;
 
-    assert_int_equal(table_open(&table, *n), 0);
+    assert_int_equal(table_open(&table, *n, false), 0);
     assert_int_equal(table.n_slots, *n);
     assert_int_equal(table.header->n_slots, *n);
     assert_int_equal(table.header->slot_size, sizeof(struct transfer_slot));
-    assert_int_equal(table.header->version, 1);
-    assert_int_equal(table.header->reserved, 0);
+    assert_int_equal(table.header->version, 2);
+    assert_int_equal(table.header->n_used, 0);
     assert_true(table.header->magic != 0);
     assert_ptr_equal(table.slots, (struct transfer_slot *)(table.header + 1));
     assert_int_equal((uintptr_t)table.slots % _Alignof(struct transfer_slot), 0);
@@ -77,7 +77,7 @@ static void test_untouched(void **state)
     struct table table;
 
     (void)state;
-    assert_int_equal(table_open(&table, 1000000), 0);
+    assert_int_equal(table_open(&table, 1000000, false), 0);
     assert_int_equal(resident_pages(table.header, size), 1);
     table.slots[500000].state = TRANSFER_SENDING;
     assert_int_equal(resident_pages(table.header, size), 2);
@@ -90,7 +90,7 @@ static void test_no_memory(void **state)
 
     (void)state;
     no_memory = true;
-    assert_int_equal(table_open(&table, 10), -ENOMEM);
+    assert_int_equal(table_open(&table, 10, false), -ENOMEM);
     no_memory = false;
     assert_null(table.header); /* and so there is nothing to close */
 }
@@ -100,13 +100,21 @@ static void test_layout(void **state)
 {
     (void)state;
     assert_int_equal(sizeof(struct table_header), 24);
-    assert_int_equal(sizeof(struct transfer_slot), 40);
+    assert_int_equal(sizeof(struct transfer_slot), 80);
     assert_int_equal(offsetof(struct transfer_slot, offset), 0);
     assert_int_equal(offsetof(struct transfer_slot, start), 8);
     assert_int_equal(offsetof(struct transfer_slot, end), 16);
-    assert_int_equal(offsetof(struct transfer_slot, started), 24);
-    assert_int_equal(offsetof(struct transfer_slot, generation), 32);
-    assert_int_equal(offsetof(struct transfer_slot, state), 36);
+    assert_int_equal(offsetof(struct transfer_slot, size), 24);
+    assert_int_equal(offsetof(struct transfer_slot, mtime), 32);
+    assert_int_equal(offsetof(struct transfer_slot, started), 40);
+    assert_int_equal(offsetof(struct transfer_slot, generation), 48);
+    assert_int_equal(offsetof(struct transfer_slot, seal), 52);
+    assert_int_equal(offsetof(struct transfer_slot, peer), 56);
+    assert_int_equal(sizeof(struct peer), 20);
+    assert_int_equal(offsetof(struct transfer_slot, state), 76);
+    assert_int_equal(offsetof(struct transfer_slot, event), 77);
+    assert_int_equal(offsetof(struct transfer_slot, held), 78);
+    assert_int_equal(offsetof(struct transfer_slot, resumed), 79);
 }
 
 int main(void)
@@ -117,6 +125,6 @@ int main(void)
         suite_add(&suite, test_slots, &sizes[i], "%u slots", sizes[i]);
     suite_add(&suite, test_untouched, NULL, "a million slots cost one page");
     suite_add(&suite, test_no_memory, NULL, "no memory");
-    suite_add(&suite, test_layout, NULL, "the layout of version 1");
+    suite_add(&suite, test_layout, NULL, "the layout of version 2");
     return suite_run(&suite, "table");
 }

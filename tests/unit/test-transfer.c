@@ -34,7 +34,7 @@ static void begin(struct world *w, enum socket_kind kind, off_t size)
 {
     kernel_reset(&w->source, size);
     w->limits = (struct transfer_limits){60 * CLOCK_SECOND, 10 * CLOCK_SECOND};
-    transfer_slot_init(&w->slot, &w->source, kernel.now);
+    transfer_slot_init(&w->slot, &w->source, NULL, kernel.now);
     w->s = kernel_connect(kind, &w->slot);
     transfer_start(&w->t, &w->slot, kernel_fd(w->s), kind, &w->source, &w->limits, kernel.now);
 }
@@ -379,7 +379,7 @@ static void sees_more(struct world *w)
 static void sees_full(struct world *w)
 {
     assert_true(w->t.wants & POLLOUT);
-    assert_true(w->t.held);
+    assert_true(w->slot.held);
     sees_more(w);
 }
 
@@ -388,7 +388,7 @@ static void sees_no_more_yet(struct world *w)
     unsigned long sends = w->s->sends;
     off_t offset = w->slot.offset;
 
-    assert_true(w->t.held); /* it takes time: the end will be held back */
+    assert_true(w->slot.held); /* it takes time: the end will be held back */
     assert_int_equal(w->t.wants, w->t.peer_ended ? 0 : POLLIN);
     assert_true(w->t.wake == kernel.now + CLOCK_MS);
     assert_true(kernel.file.advised_from == offset); /* the disk knows, and the next MiB too */
@@ -453,7 +453,7 @@ static void sees_no_end(struct world *w)
 {
     assert_int_equal(kernel_calls(w->s, 'F'), 0);
     assert_true(w->s->armed);
-    assert_true(w->t.held);
+    assert_true(w->slot.held);
     well_behaved(w);
     go_on(w);
     check_whole(w);
@@ -891,7 +891,7 @@ static void test_change(void **state)
     begin(&w, SOCKET_TCP, c->size);
     w.source.allow_changes = c->allow;
     w.source.end = c->length;
-    transfer_slot_init(&w.slot, &w.source, kernel.now);
+    transfer_slot_init(&w.slot, &w.source, NULL, kernel.now);
     w.s->script = script;
     w.s->allow_changes = c->allow;
     well_behaved(&w);
@@ -918,7 +918,7 @@ static void test_part_of_a_file(void **state)
         begin(&w, SOCKET_TCP, 3 * MIB);
         w.source.start = parts[i][0];
         w.source.end = parts[i][1];
-        transfer_slot_init(&w.slot, &w.source, kernel.now);
+        transfer_slot_init(&w.slot, &w.source, NULL, kernel.now);
         well_behaved(&w);
         drive(&w);
         check_whole(&w);
@@ -1763,7 +1763,7 @@ static void test_slot_knows_its_opening(void **state)
     const struct source source = {.start = 10, .end = 30, .generation = 0xfffffffe};
 
     (void)state;
-    transfer_slot_init(&slot, &source, 77);
+    transfer_slot_init(&slot, &source, NULL, 77);
     assert_int_equal(slot.generation, 0xfffffffe);
     assert_true(slot.offset == 10 && slot.start == 10 && slot.end == 30 && slot.started == 77);
     assert_int_equal(slot.state, TRANSFER_SENDING);
@@ -2183,7 +2183,7 @@ static void start_one(struct many *m, struct one *o)
 {
     enum socket_kind kind = (enum socket_kind)kernel_roll(4);
 
-    transfer_slot_init(&o->slot, &m->source, kernel.now);
+    transfer_slot_init(&o->slot, &m->source, NULL, kernel.now);
     if (kernel_roll(3) == 0)
         o->slot.end = (off_t)kernel_roll(5000); /* a part of it, which fits at once */
     o->s = kernel_connect(kind, &o->slot);
