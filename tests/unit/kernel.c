@@ -80,6 +80,19 @@ static bool is_tcp(const struct kernel_socket *s)
     return s->kind == SOCKET_TCP || s->kind == SOCKET_MPTCP;
 }
 
+/* Both ends were sent, and ours was acknowledged: TIME_WAIT, of which the socket knows nothing. */
+static bool is_over(const struct kernel_socket *s)
+{
+    return is_tcp(s) && s->fin_acked && s->ended;
+}
+
+/* Each of the process's own calls begins with it. */
+static void enter(void)
+{
+    if (!kernel.waiting && kernel.kill_in > 0 && --kernel.kill_in == 0)
+        longjmp(kernel.killed, 1);
+}
+
 static int give(int error)
 {
     if (error == 0)
@@ -318,12 +331,18 @@ short kernel_revents(const struct kernel_socket *s, short events)
     return ready;
 }
 
+/* The kernel goes on with what was ended, whether anybody has a descriptor of it or not. */
+static bool is_alive(const struct kernel_socket *s)
+{
+    return (s->open || s->duplicates > 0 || s->fin) && !s->reset && s->view != VIEW_RESET;
+}
+
 /* A millisecond has gone by: the clients have read. */
 static void let_read(void)
 {
     for (int i = 0; i < kernel.n_sockets; i++) {
         struct kernel_socket *s = &kernel.sockets[i];
-        if (s->open && s->reads > 0)
+        if (is_alive(s) && s->reads > 0)
             acknowledge(s, s->reads);
     }
 }
@@ -332,7 +351,7 @@ static bool somebody_reads(void)
 {
     for (int i = 0; i < kernel.n_sockets; i++) {
         const struct kernel_socket *s = &kernel.sockets[i];
-        if (s->open && s->reads > 0 && !s->reset && (s->acked < s->queued || s->fin > s->fin_acked))
+        if (is_alive(s) && s->reads > 0 && (s->acked < s->queued || s->fin > s->fin_acked))
             return true;
     }
     return false;
@@ -351,14 +370,17 @@ static int wait_until(int (*look)(void *of), void *of, int64_t until)
     /* Readiness that nobody does anything about is a processor at 100 %. */
     if (++kernel.idle > 1000)
         fail_msg("it spins: ready a thousand times, and neither a byte nor the clock has moved");
+    kernel.waiting = true;
     for (;;) {
         while (
             kernel.events && kernel.events->kind != EVENT_NONE && kernel.events->at <= kernel.now)
             happen();
         kernel_manage();
         int ready = look(of);
-        if (ready > 0 || kernel.poll_error || kernel.now >= until)
+        if (ready > 0 || kernel.poll_error || kernel.now >= until) {
+            kernel.waiting = false;
             return ready;
+        }
         int64_t next = somebody_reads() ? kernel.now + CLOCK_MS : CLOCK_NEVER;
         const struct kernel_event *e = kernel.events;
         bool reading = next != CLOCK_NEVER;
@@ -471,6 +493,7 @@ ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
     struct kernel_socket *s = find(out);
     off_t n;
 
+    enter();
     if (!s)
         return __real_sendfile64(out, in, offset, count);
     s->sends++;
@@ -479,6 +502,7 @@ ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
     if (!s->slot) /* single.c makes it: whose the offset is */
         s->slot = (const struct transfer_slot *)((const char *)offset -
                                                  offsetof(struct transfer_slot, offset));
+    s->promised = s->slot->end - s->slot->start;
     if (offset != &s->slot->offset) /* the file's position is shared by all transfers */
         fail_msg("sendfile is not given the slot's own offset");
     if (*offset != s->slot->start + s->queued)
@@ -498,8 +522,10 @@ ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
     n = read_from_disk(*offset, n);
     if (n < 0)
         return give((int)-n);
-    *offset += n;
     s->queued += n;
+    if (n > 0 && kernel.kill_inside > 0 && --kernel.kill_inside == 0)
+        longjmp(kernel.killed, 1); /* SIGKILL, and the page of the offset is on the disk */
+    *offset += n;
     s->turn += n;
     if (n > 0)
         kernel.idle = 0;
@@ -515,6 +541,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     int *ret = va_arg(arguments, int *);
     va_end(arguments);
 
+    enter();
     if (!s)
         return __real_ioctl(fd, request, ret);
     assert_int_equal(request, TIOCOUTQ);
@@ -564,6 +591,7 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
     struct kernel_listener *l = find_listener(fd);
     struct kernel_socket *s = find(fd);
 
+    enter();
     if (l)
         return set_for_all(l, name, value, size);
     if (!s)
@@ -603,13 +631,13 @@ static int give_tcp_info(
     assert_int_equal(name, TCP_INFO);
     assert_true(*size >= 128 && *size <= 232);
     memset(info, 0, *size);
-    info[0] = s->reset             ? TCP_CLOSE
-              : s->fast_open       ? TCP_SYN_RECV
-              : s->fin_acked       ? TCP_FIN_WAIT2
-              : s->fin && s->ended ? TCP_LAST_ACK
-              : s->fin             ? TCP_FIN_WAIT1
-              : s->ended           ? TCP_CLOSE_WAIT
-                                   : TCP_ESTABLISHED;
+    info[0] = s->reset || is_over(s) ? TCP_CLOSE
+              : s->fast_open         ? TCP_SYN_RECV
+              : s->fin_acked         ? TCP_FIN_WAIT2
+              : s->fin && s->ended   ? TCP_LAST_ACK
+              : s->fin               ? TCP_FIN_WAIT1
+              : s->ended             ? TCP_CLOSE_WAIT
+                                     : TCP_ESTABLISHED;
     memcpy(info + 120, &acked, sizeof(acked));
     memcpy(info + 144, &s->unsent, sizeof(s->unsent));
     return 0;
@@ -619,6 +647,7 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
 {
     struct kernel_socket *s = find(fd);
 
+    enter();
     int *other = level != SOL_SOCKET   ? NULL
                  : name == SO_DOMAIN   ? &kernel.domain
                  : name == SO_PROTOCOL ? &kernel.protocol
@@ -654,15 +683,17 @@ __attribute__((weak)) int __wrap_getpeername(int fd, struct sockaddr *address, s
 {
     const struct kernel_socket *s = find(fd);
 
+    enter();
     if (!s)
         return __real_getpeername(fd, address, size);
-    return give(s->reset || s->unreachable ? ENOTCONN : 0);
+    return give(s->reset || is_over(s) || s->unreachable ? ENOTCONN : 0);
 }
 
 int __wrap_shutdown(int fd, int how)
 {
     struct kernel_socket *s = find(fd);
 
+    enter();
     if (!s)
         return __real_shutdown(fd, how);
     if (how == SHUT_RDWR) {
@@ -677,6 +708,8 @@ int __wrap_shutdown(int fd, int how)
             "the end is sent on an armed socket: a death now would be a reset of a whole file");
     if (s->slot && s->slot->state != TRANSFER_DRAINING)
         fail_msg("the end is sent in state %d, before the state was written", s->slot->state);
+    if (!s->slot && s->sends > 0 && s->queued != s->promised)
+        fail_msg("the end, of another process's transfer, after %jd bytes", (intmax_t)s->queued);
     if (s->slot && !s->restarted_at_end) {
         if (s->queued != s->slot->end - s->slot->start)
             fail_msg("the end after %jd bytes", (intmax_t)s->queued);
@@ -687,7 +720,7 @@ int __wrap_shutdown(int fd, int how)
     }
     if (s->shutdown_error)
         return give(s->shutdown_error);
-    if (s->reset && s->kind != SOCKET_UNIX)
+    if (is_over(s) || (s->reset && s->kind != SOCKET_UNIX))
         return give(ENOTCONN);
     note(s, 'F');
     s->fin = true;
@@ -699,6 +732,7 @@ ssize_t __wrap_recv(int fd, void *buffer, size_t size, int flags)
 {
     struct kernel_socket *s = find(fd);
 
+    enter();
     if (!s)
         return __real_recv(fd, buffer, size, flags);
     if (!(flags & MSG_DONTWAIT)) /* whoever shares the description may have made it block */
@@ -726,6 +760,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
     struct kernel_socket *s = find(fd);
 
+    enter();
     if (!s)
         return __real_connect(fd, address, size);
     assert_int_equal(address->sa_family, AF_UNSPEC);
@@ -769,8 +804,16 @@ static void end_socket(struct kernel_socket *s)
         return;
     if (is_tcp(s) && (s->armed || s->input > 0)) /* tcp_close() */
         s->view = VIEW_RESET;
-    else if (s->view == VIEW_OPEN)
+    else if (s->view == VIEW_OPEN) {
+        s->fin = true;
         s->view = VIEW_END;
+    }
+}
+
+static void forget_slot(struct kernel_socket *s)
+{
+    s->restarted_at_end = s->slot && s->slot->state == TRANSFER_DRAINING;
+    s->slot = NULL;
 }
 
 /* A transfer that is over is over for its client, whoever else has a duplicate. */
@@ -796,6 +839,7 @@ int __wrap_close(int fd)
 {
     struct kernel_socket *s = find(fd);
 
+    enter();
     if (is_epoll(fd)) {
         for (size_t i = 0; i < kernel.n_watches; i++)
             if (kernel.watches[i].epoll == fd)
@@ -815,11 +859,14 @@ int __wrap_close(int fd)
         check_close(s);
     if (s->duplicates == 0)
         end_socket(s);
+    else /* it may be another process's next */
+        forget_slot(s);
     return 0;
 }
 
 int __wrap_fstat64(int fd, struct stat *ret)
 {
+    enter();
     if (fd != KERNEL_FILE && kernel.fstat_fails > 0 && --kernel.fstat_fails == 0)
         return give(EIO);
     if (fd != KERNEL_FILE) {
@@ -844,6 +891,7 @@ static void begin_turns(void)
 
 int __wrap_poll(struct pollfd *polls, nfds_t n, int timeout)
 {
+    enter();
     if (n == 1 && timeout == 0) /* a look, not a wait */
         return look_at_polls(&(struct polled){polls, 1});
     if (kernel.polls++ == 0)
@@ -880,6 +928,7 @@ void *__wrap_calloc(size_t n, size_t size)
 
 int __wrap_signalfd(int fd, const sigset_t *set, int flags)
 {
+    enter();
     return kernel.signalfd_error ? give(kernel.signalfd_error) : __real_signalfd(fd, set, flags);
 }
 
@@ -903,6 +952,7 @@ static void bring(void)
 /* RWF_NOWAIT: what is in memory, or EAGAIN. The end of the file is known without the disk. */
 ssize_t __wrap_preadv64v2(int fd, const struct iovec *to, int n, off_t offset, int flags)
 {
+    enter();
     if (fd != KERNEL_FILE && !kernel.clock) /* else real time would be told from real disks */
         return __real_preadv64v2(fd, to, n, offset, flags);
     learn_file(fd);
@@ -924,6 +974,7 @@ ssize_t __wrap_preadv64v2(int fd, const struct iovec *to, int n, off_t offset, i
 /* Returns the error, and leaves errno alone, posix_fadvise(2). */
 int __wrap_posix_fadvise64(int fd, off_t offset, off_t length, int advice)
 {
+    enter();
     if (fd != KERNEL_FILE && !kernel.clock)
         return __real_posix_fadvise64(fd, offset, length, advice);
     assert_int_equal(advice, POSIX_FADV_WILLNEED);
@@ -981,6 +1032,7 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
     struct kernel_listener *l = find_listener(fd);
 
+    enter();
     if (!l)
         return __real_accept4(fd, address, size, flags);
     assert_int_equal(flags, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -1003,6 +1055,7 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
         return give(ECONNABORTED);
     give_fd(s);
     s->accepted = kernel.now;
+    s->armed = l->armed;
     s->pace = l->pace;
     give_address(s, address, size);
     return s->fd;
@@ -1012,6 +1065,7 @@ int __wrap_epoll_create1(int flags)
 {
     int i = 0;
 
+    enter();
     assert_int_equal(flags, EPOLL_CLOEXEC);
     if (kernel.epoll_create_fails > 0 && --kernel.epoll_create_fails == 0)
         return give(kernel.epoll_create_error);
@@ -1028,6 +1082,7 @@ int __wrap_epoll_ctl(int epoll, int deed, int fd, struct epoll_event *event)
 {
     struct kernel_watch *watch = NULL;
 
+    enter();
     assert_true(is_epoll(epoll));
     const struct kernel_socket *s = find(fd); /* EBADF fails the test */
     const struct kernel_listener *l = find_listener(fd);
@@ -1117,6 +1172,7 @@ static int look_at_watches(void *of)
 
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
 {
+    enter();
     assert_true(is_epoll(epoll));
     assert_true(most > 0);
     kernel.epoll_most = most;
@@ -1250,6 +1306,48 @@ void kernel_manage(void)
         take_message(&m->messages[m->n_read++]);
 }
 
+int kernel_inherit(const struct kernel_kept *kept)
+{
+    if (!kept->socket)
+        return fcntl(kept->real, F_DUPFD_CLOEXEC, 3);
+    if (!kept->socket->open)
+        give_fd(kept->socket);
+    return kept->socket->fd;
+}
+
+static int look_at_nothing(void *of)
+{
+    (void)of;
+    return 0;
+}
+
+void kernel_pass(int64_t span)
+{
+    kernel.idle = 0;
+    (void)wait_until(look_at_nothing, NULL, kernel.now + span);
+}
+
+/* exit(2), without a word of the process: also with unread input, and with what it has not sent. */
+void kernel_bury(void)
+{
+    kernel.kill_in = kernel.kill_inside = 0;
+    kernel.waiting = false;
+    for (int i = 0; i < KERNEL_SOCKETS; i++) {
+        struct kernel_socket *s = kernel.fds[i];
+        if (!s)
+            continue;
+        kernel.fds[i] = NULL;
+        forget_slot(s);
+        s->open = false;
+        s->closed = kernel.now;
+        if (s->duplicates == 0)
+            end_socket(s);
+    }
+    kernel.n_watches = 0;
+    memset(kernel.epolls, 0, sizeof(kernel.epolls));
+    kernel_manage();
+}
+
 static struct kernel_message *new_message(const void *text, size_t size, int flags)
 {
     struct kernel_manager *m = &kernel.manager;
@@ -1279,6 +1377,7 @@ static struct kernel_message *new_message(const void *text, size_t size, int fla
 
 ssize_t __wrap_send(int fd, const void *buffer, size_t size, int flags)
 {
+    enter();
     if (fd != KERNEL_NOTIFY)
         return __real_send(fd, buffer, size, flags);
     if (!new_message(buffer, size, flags))
@@ -1292,6 +1391,7 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *given, int flags)
     const struct cmsghdr *header = CMSG_FIRSTHDR(given);
     int fds[2];
 
+    enter();
     if (fd != KERNEL_NOTIFY)
         return __real_sendmsg(fd, given, flags);
     assert_int_equal(given->msg_iovlen, 1);
@@ -1321,6 +1421,7 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *given, int flags)
 
 int __wrap_pipe2(int *ends, int flags)
 {
+    enter();
     assert_int_equal(flags, O_CLOEXEC | O_NONBLOCK);
     if (kernel.pipe_fails > 0 && --kernel.pipe_fails == 0)
         return give(EMFILE);
@@ -1329,6 +1430,7 @@ int __wrap_pipe2(int *ends, int flags)
 
 int __wrap_memfd_create(const char *name, unsigned flags)
 {
+    enter();
     if (kernel.memfd_error)
         return give(kernel.memfd_error);
     return __real_memfd_create(name, flags);
@@ -1480,6 +1582,7 @@ void suite_add(
 int suite_run(struct suite *suite, const char *name)
 {
     (void)alarm(300); /* what hangs fails, and does not hang those who wait for it */
+    cmocka_set_test_filter(getenv("ONLY")); /* "death: *", for whoever mends it */
     int failed = _cmocka_run_group_tests(name, suite->tests, suite->n, NULL, NULL);
 
     for (size_t i = 0; i < suite->n; i++)

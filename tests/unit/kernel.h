@@ -31,7 +31,7 @@
 #define KERNEL_EPOLL     4000
 #define KERNEL_EPOLLS    2
 #define KERNEL_NOTIFY    5000
-#define KERNEL_DUPLICATE 500 /* the manager's descriptors of what is real are from here on */
+#define KERNEL_DUPLICATE 100 /* the manager's descriptors of what is real are from here on */
 
 /* What one sendfile(2) is to do, before the kernel goes on as it would by itself. */
 enum kernel_send_kind { SEND_AS_IS, SEND_AT_MOST, SEND_FAILS, SEND_TRUNCATED, SEND_TOUCHED };
@@ -78,6 +78,7 @@ struct kernel_socket {
     int fd;
     bool open;
     int duplicates; /* that the manager has */
+    off_t promised; /* as soon as sendfile(2) was called: the end of the promise, less its start */
     bool armed;
     bool no_delay;
     bool fin;         /* we have sent the end */
@@ -132,6 +133,7 @@ struct kernel_listener {
     enum socket_kind kind;
     bool open;
     bool shut;
+    bool armed;                /* so that those accepted are */
     int error;                 /* accept4(2) fails with it, and takes nothing from the queue */
     const int *losses;         /* up to a 0: each takes a connection, and fails with that */
     int pace_error;            /* of setsockopt(2) */
@@ -247,6 +249,11 @@ struct kernel {
     int epoll_max;          /* and did, at most */
     void (*hook)(off_t value, struct kernel_socket *socket);
     struct kernel_manager manager;
+
+    long kill_in;     /* SIGKILL before the so-manieth system call from here: longjmp to killed */
+    long kill_inside; /* SIGKILL inside the so-manieth sendfile(2), which cannot write back then */
+    jmp_buf killed;
+    bool waiting; /* what is called then is none of the process's */
 };
 
 extern struct kernel kernel;
@@ -274,6 +281,15 @@ short kernel_revents(const struct kernel_socket *socket, short events);
 
 /* Waits as poll(2) does, until the instant given; the number of ready descriptors. */
 int kernel_wait(struct pollfd *polls, size_t n, int64_t until);
+
+/* After SIGKILL: all that the process had is closed. */
+void kernel_bury(void);
+
+/* So much time goes by without any process. */
+void kernel_pass(int64_t span);
+
+/* A descriptor, for the next process, of what the manager keeps. */
+int kernel_inherit(const struct kernel_kept *kept);
 
 /* The manager comes to all that waits in its queue. */
 void kernel_manage(void);

@@ -12,6 +12,7 @@
 #include "kernel.h"
 #include "options.h"
 #include "resident.h"
+#include "store.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -1182,6 +1183,183 @@ static void test_status_of_an_evil_name(void **state)
     check_stage(&stage, descriptors);
 }
 
+/* ---- one process after the other ---- */
+
+/*
+ * A manager that keeps descriptors, and a process that dies, by SIGKILL before each of its system
+ * calls in turn, or by SIGTERM. What the next one then does is told by its clients alone: the file
+ * is whole, or it is a reset, and what was kept in time is whole.
+ */
+
+/* All real descriptors but those from before, and the manager's. */
+static void close_all(const bool *before)
+{
+    for (int fd = 0; fd < KERNEL_DUPLICATE; fd++)
+        if (!before[fd])
+            (void)close(fd);
+}
+
+static void note_descriptors(bool *open)
+{
+    for (int fd = 0; fd < KERNEL_DUPLICATE; fd++)
+        open[fd] = fcntl(fd, F_GETFD) >= 0;
+}
+
+/* As handover.c does with what LISTEN_FDNAMES says. */
+static void inherit(struct stage *stage)
+{
+    struct kernel_manager *m = &kernel.manager;
+    struct stored *stored = &stage->handover.stored;
+
+    *stored = (struct stored){.table = -1, .witness = -1, .n = (uint32_t)m->n_kept};
+    stored->sockets = calloc(m->n_kept + 1, sizeof(*stored->sockets));
+    stored->files = calloc(m->n_kept + 1, sizeof(*stored->files));
+    for (size_t i = 0; i < m->n_kept; i++) {
+        uint32_t number = 0;
+        enum store_kind kind = store_read_name(m->kept[i].name, &number);
+        int fd = kernel_inherit(&m->kept[i]);
+        if (kind == STORE_TABLE) {
+            assert_int_equal(stored->n_tables++, 0);
+            stored->table = fd;
+        } else if (kind == STORE_FILE) {
+            stored->files[stored->n_files++] = (struct stored_file){fd, number};
+            if (number > stored->last_generation)
+                stored->last_generation = number;
+        } else if (kind == STORE_SOCKET) {
+            assert_non_null(m->kept[i].socket);
+            stored->sockets[stored->n_sockets++] =
+                (struct stored_socket){fd, number, m->kept[i].socket->kind};
+        } else if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+            assert_int_equal(kind, STORE_WITNESS);
+            stored->witness = fd;
+        } else {
+            (void)close(fd);
+        }
+    }
+}
+
+static void end_inheritance(struct stage *stage)
+{
+    struct stored *stored = &stage->handover.stored;
+
+    assert_int_equal(stored->n_sockets + stored->n_files, 0); /* somebody has seen to them */
+    if (stored->table >= 0)
+        (void)close(stored->table);
+    if (stored->witness >= 0)
+        (void)close(stored->witness);
+    free(stored->sockets);
+    free(stored->files);
+    *stored = (struct stored){.table = -1, .witness = -1};
+}
+
+enum fate { ENDED, LEFT, KILLED };
+
+/* One process, from its start to its end, or to SIGKILL before the so-manieth call (0: never). */
+static enum fate live(struct stage *stage, long kill_in)
+{
+    static bool before[KERNEL_DUPLICATE];
+
+    if (!stage->sources.served) {
+        note_descriptors(before);
+        inherit(stage);
+        report_open(&stage->report, CHANNEL_SYSLOG, LOG_INFO);
+        stage->handover.notify = (struct notify){.fd = KERNEL_NOTIFY};
+        if (sources_open(&stage->sources, &stage->options, &stage->handover, &stage->problem) < 0)
+            fail_msg("%s", stage->problem.text);
+    }
+    kernel.kill_in = kill_in;
+    kernel.idle = 0;
+    if (setjmp(kernel.killed)) {
+        kernel_bury();
+        close_all(before);
+        stage->sources.served = NULL;
+        return KILLED;
+    }
+    int r = run(stage);
+    kernel.kill_in = 0;
+    if (r != 0)
+        fail_msg("%d: %s", r, stage->problem.text);
+    end_inheritance(stage);
+    sources_close(&stage->sources);
+    kernel_manage();
+    return stage->report.signal ? LEFT : ENDED;
+}
+
+/* What is to be whole, since another process can go on with it. */
+static void note_kept(bool *kept)
+{
+    for (int i = 0; i < kernel.n_sockets; i++)
+        kept[i] = kernel.sockets[i].duplicates > 0 && kernel.sockets[i].view == VIEW_OPEN;
+}
+
+static void check_fates(const struct stage *stage, const bool *kept, unsigned long *views)
+{
+    for (int i = 0; i < kernel.n_sockets; i++) {
+        const struct kernel_socket *s = &kernel.sockets[i];
+        off_t gets = stage->guests[i]->gets ? stage->guests[i]->gets : first_size;
+        views[s->view]++;
+        if (s->view == VIEW_OPEN)
+            fail_msg("client %d waits for ever ('%s')", i, s->calls);
+        if (s->view == VIEW_END && s->queued != gets && s->kind <= SOCKET_MPTCP)
+            fail_msg("client %d has the end after %jd of %jd bytes ('%s')", i, (intmax_t)s->queued,
+                (intmax_t)gets, s->calls);
+        if (kept[i] && s->view != stage->guests[i]->view)
+            fail_msg("client %d was kept, and has come to know %d ('%s')", i, s->view, s->calls);
+        assert_int_equal(s->duplicates, 0);
+    }
+}
+
+struct death {
+    struct scene scene;
+    uint32_t most; /* that the manager keeps */
+    uint32_t room; /* for messages; 0: any number */
+};
+
+static const struct death deaths[] = {
+    {{"one client", 20000, {SLOW()}}, 100, 0},
+    {{"clients that stay for ever", 1000, {GOOD(.n = 3, .stays = true)}}, 100, 0},
+    {{"one leaves after the end, the others have it all to come", 20000,
+         {SLOW(.reads = 10000, .stays=true, .room=10000), SLOW(.n = 2, .reads = 10)}, .events = {{AT(200), EVENT_SIGNAL, SIGTERM, 0}, {AT(250), EVENT_ENDS, 0, 0}}},
+        100, 0},
+};
+
+static void prepare(struct stage *stage, const struct death *c)
+{
+    kernel_forget_signals();
+    build(stage, &c->scene);
+    sources_close(&stage->sources);
+    for (size_t i = 0; i < stage->handover.n_listeners; i++)
+        kernel.listeners[i].armed = true;
+    kernel.manager.most = c->most;
+    kernel.manager.room = c->room;
+}
+
+static void test_death(void **state)
+{
+    static struct stage stage;
+    const struct death *c = *state;
+    int descriptors = count_descriptors();
+    unsigned long views[4] = {0};
+    bool more = true;
+
+    for (long at = 1; more; at++) {
+        bool kept[KERNEL_SOCKETS];
+        prepare(&stage, c);
+        more = live(&stage, at) == KILLED;
+        note_kept(kept);
+        int lives = 0;
+        for (enum fate fate = KILLED; fate != ENDED; lives++) {
+            assert_true(lives < 10);
+            kernel_pass(100 * MS);
+            fate = live(&stage, 0);
+        }
+        check_fates(&stage, kept, views);
+        if (getenv("LOUD")) {printf("at %ld kept %d%d%d:", at, kept[0],kept[1],kept[2]); for (int i=0;i<kernel.n_sockets;i++) printf(" %d %s", kernel.sockets[i].view, kernel.sockets[i].calls); puts(""); for (size_t i=0;i<world.n_lines;i++) puts(world.lines[i].text);}
+        kernel_drop_all();
+        assert_int_equal(count_descriptors(), descriptors);
+    }
+}
+
 /* ---- the storm ---- */
 
 #define CROWD 120
@@ -1311,6 +1489,8 @@ int main(void)
     for (size_t i = 0; i < LENGTH(talks); i++)
         suite_add(&suite, test_talk, &talks[i], "supervisor: %s", talks[i].name);
     suite_add(&suite, test_status_of_an_evil_name, NULL, "supervisor: a name with newlines");
+    for (size_t i = 0; i < LENGTH(deaths); i++)
+        suite_add(&suite, test_death, &deaths[i], "death: %s", deaths[i].scene.name);
     suite_add(&suite, test_storm, NULL, "storm: 300 times 120 clients");
     int failed = suite_run(&suite, "resident");
     kernel_forget_signals();
