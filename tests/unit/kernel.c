@@ -1113,8 +1113,6 @@ int __wrap_epoll_ctl(int epoll, int deed, int fd, struct epoll_event *event)
     return 0;
 }
 
-static bool is_ready(int epoll);
-
 /*
  * Level-triggered. A listener that was shut down is hung up, and is told so whatever is watched
  * for; one of UNIX is readable as well, whether anybody waits or not.
@@ -1128,7 +1126,7 @@ static uint32_t ready_events(const struct kernel_watch *watch)
         return (readable ? watch->events & EPOLLIN : 0) | (l->shut ? EPOLLHUP : 0);
     }
     if (is_epoll(watch->fd))
-        return is_ready(watch->fd) ? watch->events & EPOLLIN : 0;
+        return kernel_is_ready(watch->fd) ? watch->events & EPOLLIN : 0;
     if (watch->fd == KERNEL_NOTIFY)
         return takes_messages() ? watch->events & EPOLLOUT : 0;
     if (watch->socket) {
@@ -1141,7 +1139,7 @@ static uint32_t ready_events(const struct kernel_watch *watch)
     return (uint32_t)p.revents;
 }
 
-static bool is_ready(int epoll)
+bool kernel_is_ready(int epoll)
 {
     for (size_t i = 0; i < kernel.n_watches; i++)
         if (kernel.watches[i].epoll == epoll && ready_events(&kernel.watches[i]))

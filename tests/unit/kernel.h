@@ -282,6 +282,9 @@ short kernel_revents(const struct kernel_socket *socket, short events);
 /* Waits as poll(2) does, until the instant given; the number of ready descriptors. */
 int kernel_wait(struct pollfd *polls, size_t n, int64_t until);
 
+/* What epoll_wait(2) would say at once. */
+bool kernel_is_ready(int epoll);
+
 /* After SIGKILL: all that the process had is closed. */
 void kernel_bury(void);
 

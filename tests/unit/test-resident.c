@@ -1319,7 +1319,8 @@ static const struct death deaths[] = {
     {{"one client", 20000, {SLOW()}}, 100, 0},
     {{"clients that stay for ever", 1000, {GOOD(.n = 3, .stays = true)}}, 100, 0},
     {{"one leaves after the end, the others have it all to come", 20000,
-         {SLOW(.reads = 10000, .stays=true, .room=10000), SLOW(.n = 2, .reads = 10)}, .events = {{AT(200), EVENT_SIGNAL, SIGTERM, 0}, {AT(250), EVENT_ENDS, 0, 0}}},
+         {SLOW(.reads = 10000, .stays = true, .room = 10000), SLOW(.n = 2, .reads = 10)},
+         .events = {{AT(200), EVENT_SIGNAL, SIGTERM, 0}, {AT(250), EVENT_ENDS, 0, 0}}},
         100, 0},
 };
 
@@ -1354,7 +1355,14 @@ static void test_death(void **state)
             fate = live(&stage, 0);
         }
         check_fates(&stage, kept, views);
-        if (getenv("LOUD")) {printf("at %ld kept %d%d%d:", at, kept[0],kept[1],kept[2]); for (int i=0;i<kernel.n_sockets;i++) printf(" %d %s", kernel.sockets[i].view, kernel.sockets[i].calls); puts(""); for (size_t i=0;i<world.n_lines;i++) puts(world.lines[i].text);}
+        if (getenv("LOUD")) {
+            printf("at %ld kept %d%d%d:", at, kept[0], kept[1], kept[2]);
+            for (int i = 0; i < kernel.n_sockets; i++)
+                printf(" %d %s", kernel.sockets[i].view, kernel.sockets[i].calls);
+            puts("");
+            for (size_t i = 0; i < world.n_lines; i++)
+                puts(world.lines[i].text);
+        }
         kernel_drop_all();
         assert_int_equal(count_descriptors(), descriptors);
     }
