@@ -10,6 +10,7 @@
 #include "kernel.h"
 
 #include "peer.h"
+#include "store.h"
 #include "systemd/sd-daemon.h"
 
 #include <errno.h>
@@ -1304,13 +1305,59 @@ void kernel_manage(void)
         take_message(&m->messages[m->n_read++]);
 }
 
-int kernel_inherit(const struct kernel_kept *kept)
+static int inherit(const struct kernel_kept *kept)
 {
     if (!kept->socket)
         return fcntl(kept->real, F_DUPFD_CLOEXEC, 3);
     if (!kept->socket->open)
         give_fd(kept->socket);
     return kept->socket->fd;
+}
+
+void kernel_hand_over(struct stored *stored)
+{
+    const struct kernel_manager *m = &kernel.manager;
+
+    *stored = (struct stored){.table = -1, .witness = -1, .n = (uint32_t)m->n_kept};
+    stored->sockets = calloc(m->n_kept + 1, sizeof(*stored->sockets));
+    stored->files = calloc(m->n_kept + 1, sizeof(*stored->files));
+    for (size_t i = 0; i < m->n_kept; i++) {
+        uint32_t number = 0;
+        enum store_kind kind = store_read_name(m->kept[i].name, &number);
+        int fd = inherit(&m->kept[i]);
+        if (kind == STORE_TABLE) {
+            assert_int_equal(stored->n_tables++, 0);
+            stored->table = fd;
+        } else if (kind == STORE_FILE) {
+            stored->files[stored->n_files++] = (struct stored_file){fd, number};
+            if (number > stored->last_generation)
+                stored->last_generation = number;
+        } else if (kind == STORE_SOCKET) {
+            assert_non_null(m->kept[i].socket);
+            stored->sockets[stored->n_sockets++] =
+                (struct stored_socket){fd, number, m->kept[i].socket->kind};
+        } else if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY && stored->witness < 0) {
+            assert_int_equal(kind, STORE_WITNESS);
+            stored->witness = fd;
+        } else {
+            (void)close(fd);
+        }
+    }
+}
+
+void kernel_take_back(struct stored *stored)
+{
+    for (size_t i = 0; i < stored->n_files; i++)
+        (void)close(stored->files[i].fd);
+    for (size_t i = 0; i < stored->n_sockets; i++)
+        (void)close(stored->sockets[i].fd);
+    if (stored->table >= 0)
+        (void)close(stored->table);
+    if (stored->witness >= 0)
+        (void)close(stored->witness);
+    free(stored->sockets);
+    free(stored->files);
+    *stored = (struct stored){.table = -1, .witness = -1};
 }
 
 static int look_at_nothing(void *of)

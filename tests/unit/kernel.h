@@ -11,6 +11,7 @@
  */
 
 #include "clock.h"
+#include "handover.h"
 #include "source.h"
 #include "transfer.h"
 
@@ -291,8 +292,11 @@ void kernel_bury(void);
 /* So much time goes by without any process. */
 void kernel_pass(int64_t span);
 
-/* A descriptor, for the next process, of what the manager keeps. */
-int kernel_inherit(const struct kernel_kept *kept);
+/* What the next process gets of all that the manager keeps, as handover.c would find it. */
+void kernel_hand_over(struct stored *stored);
+
+/* What it has left of that. */
+void kernel_take_back(struct stored *stored);
 
 /* The manager comes to all that waits in its queue. */
 void kernel_manage(void);

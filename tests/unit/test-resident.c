@@ -12,7 +12,6 @@
 #include "kernel.h"
 #include "options.h"
 #include "resident.h"
-#include "store.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -1205,53 +1204,6 @@ static void note_descriptors(bool *open)
         open[fd] = fcntl(fd, F_GETFD) >= 0;
 }
 
-/* As handover.c does with what LISTEN_FDNAMES says. */
-static void inherit(struct stage *stage)
-{
-    struct kernel_manager *m = &kernel.manager;
-    struct stored *stored = &stage->handover.stored;
-
-    *stored = (struct stored){.table = -1, .witness = -1, .n = (uint32_t)m->n_kept};
-    stored->sockets = calloc(m->n_kept + 1, sizeof(*stored->sockets));
-    stored->files = calloc(m->n_kept + 1, sizeof(*stored->files));
-    for (size_t i = 0; i < m->n_kept; i++) {
-        uint32_t number = 0;
-        enum store_kind kind = store_read_name(m->kept[i].name, &number);
-        int fd = kernel_inherit(&m->kept[i]);
-        if (kind == STORE_TABLE) {
-            assert_int_equal(stored->n_tables++, 0);
-            stored->table = fd;
-        } else if (kind == STORE_FILE) {
-            stored->files[stored->n_files++] = (struct stored_file){fd, number};
-            if (number > stored->last_generation)
-                stored->last_generation = number;
-        } else if (kind == STORE_SOCKET) {
-            assert_non_null(m->kept[i].socket);
-            stored->sockets[stored->n_sockets++] =
-                (struct stored_socket){fd, number, m->kept[i].socket->kind};
-        } else if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
-            assert_int_equal(kind, STORE_WITNESS);
-            stored->witness = fd;
-        } else {
-            (void)close(fd);
-        }
-    }
-}
-
-static void end_inheritance(struct stage *stage)
-{
-    struct stored *stored = &stage->handover.stored;
-
-    assert_int_equal(stored->n_sockets + stored->n_files, 0); /* somebody has seen to them */
-    if (stored->table >= 0)
-        (void)close(stored->table);
-    if (stored->witness >= 0)
-        (void)close(stored->witness);
-    free(stored->sockets);
-    free(stored->files);
-    *stored = (struct stored){.table = -1, .witness = -1};
-}
-
 enum fate { ENDED, LEFT, KILLED };
 
 /* One process, from its start to its end, or to SIGKILL before the so-manieth call (0: never). */
@@ -1261,7 +1213,7 @@ static enum fate live(struct stage *stage, long kill_in)
 
     if (!stage->sources.served) {
         note_descriptors(before);
-        inherit(stage);
+        kernel_hand_over(&stage->handover.stored);
         report_open(&stage->report, CHANNEL_SYSLOG, LOG_INFO);
         stage->handover.notify = (struct notify){.fd = KERNEL_NOTIFY};
         if (sources_open(&stage->sources, &stage->options, &stage->handover, &stage->problem) < 0)
@@ -1279,7 +1231,8 @@ static enum fate live(struct stage *stage, long kill_in)
     kernel.kill_in = 0;
     if (r != 0)
         fail_msg("%d: %s", r, stage->problem.text);
-    end_inheritance(stage);
+    assert_int_equal(stage->handover.stored.n_sockets + stage->handover.stored.n_files, 0);
+    kernel_take_back(&stage->handover.stored);
     sources_close(&stage->sources);
     kernel_manage();
     return stage->report.signal ? LEFT : ENDED;

@@ -15,6 +15,7 @@
 #include "kernel.h"
 #include "store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -172,7 +173,7 @@ static void test_names_fit(void **state)
 /* ---- one store ---- */
 
 #define SLOTS 64
-#define FILES 5
+#define FILES 64 /* generations from 1 on */
 
 struct shop {
     struct handover handover;
@@ -277,7 +278,7 @@ static void replace_file(struct shop *shop, int generation)
 /* PID 1 comes to all that waits, and the store hears of it, until there is nothing left to hear. */
 static void settle(struct shop *shop)
 {
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 500; i++) {
         kernel_manage();
         if (!kernel_is_ready(shop->store.events))
             return;
@@ -679,7 +680,7 @@ static void test_story(void **state)
 {
     const struct story *c = *state;
     int descriptors = count_descriptors();
-    char sent[2000];
+    char sent[9000];
     struct shop shop;
 
     build(&shop);
@@ -705,6 +706,138 @@ static void test_story(void **state)
     assert_int_equal(shop.report.status, 0);
     close_shop(&shop);
     assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* ---- chance ---- */
+
+/* A manager that is slow, full, deaf or gone for a while, and clients that come and go. */
+static void do_anything(struct shop *shop, bool *free, int *present)
+{
+    static const int errors[] = {EAGAIN, EAGAIN, ENOBUFS, ETOOMANYREFS, ENOMEM};
+    uint32_t slot = (uint32_t)kernel_roll(SLOTS);
+    bool runs = shop->clients[slot].socket;
+
+    switch (kernel_roll(16)) {
+    case 0:
+        kernel.manager.error = errors[kernel_roll(LENGTH(errors))];
+        kernel.manager.fails = (int)kernel_roll(6);
+        break;
+    case 1:
+        kernel.manager.error = 0;
+        break;
+    case 2:
+        kernel.manager.stopped = kernel_roll(2);
+        break;
+    case 3:
+        if (shop->files[*present] && *present + 1 < FILES) {
+            replace_file(shop, *present);
+            ++*present;
+        }
+        break;
+    case 4:
+        if (kernel.now < shop->store.retry_at && shop->store.retry_at != CLOCK_NEVER)
+            kernel.now = shop->store.retry_at;
+        if (kernel.now >= shop->store.retry_at)
+            store_retry(&shop->store);
+        break;
+    case 5:
+    case 6:
+        kernel_manage();
+        break;
+    case 7:
+    case 8:
+        if (kernel_is_ready(shop->store.events))
+            store_take_events(&shop->store);
+        break;
+    case 9:
+        kernel.pipe_fails = (int)kernel_roll(3);
+        kernel.epoll_ctl_fails = (int)kernel_roll(4);
+        kernel.epoll_ctl_error = ENOMEM;
+        break;
+    default:
+        if (runs) {
+            free[slot] = end_client(shop, slot);
+        } else if (free[slot]) {
+            begin_client(shop, slot, *present);
+            keep_client(shop, slot);
+            free[slot] = false;
+        }
+        break;
+    }
+    while ((slot = store_next_free(&shop->store)) != STORE_NOBODY) {
+        assert_false(free[slot]);
+        assert_null(shop->clients[slot].socket);
+        free[slot] = true;
+    }
+}
+
+/* The manager is well again: all that is to be kept is kept, and nothing else. */
+static void check_in_the_end(struct shop *shop, const bool *free)
+{
+    kernel.manager.error = 0;
+    kernel.manager.stopped = false;
+    for (int i = 0; i < 5; i++) {
+        if (shop->store.retry_at != CLOCK_NEVER)
+            kernel.now = shop->store.retry_at;
+        store_retry(&shop->store); /* also where nothing waits for its time: it does no harm */
+        settle(shop);
+    }
+    uint32_t n_running = 0;
+    uint32_t n_free = 0;
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        n_running += shop->clients[slot].socket != NULL;
+        n_free += free[slot];
+    }
+    assert_int_equal(shop->store.going.first, STORE_NOBODY);
+    while (store_next_free(&shop->store) != STORE_NOBODY)
+        n_free++;
+    assert_int_equal(n_running + n_free, SLOTS);
+    if (shop->store.state == STORE_UNTRIED) /* nobody has ever come */
+        return;
+    assert_int_equal(shop->store.state, STORE_THERE);
+    check_kept(shop, true);
+    if (shop->store.n_kept < n_running) { /* for want of room, and for nothing else */
+        assert_false(store_is_settled(&shop->store));
+        if (shop->store.n + 3 <= shop->store.most)
+            fail_msg("%u of %u are kept, %u of %u: it is not full", shop->store.n_kept, n_running,
+                shop->store.n, shop->store.most);
+    }
+    assert_true(kernel.manager.n_kept <= shop->store.most + 4); /* and witnesses without a watch */
+    assert_true(shop->store.n <= shop->store.most || shop->store.most < 2);
+}
+
+static void test_chance(void **state)
+{
+    int descriptors = count_descriptors();
+    unsigned long n_kept = 0;
+    unsigned long n_messages = 0;
+
+    (void)state;
+    kernel_seed(UINT64_C(0x2545f4914f6cdd1d));
+    for (int i = 0; i < 400; i++) {
+        struct shop shop;
+        bool free[SLOTS];
+        int present = 1;
+        memset(free, true, sizeof(free));
+        build(&shop);
+        kernel.manager.room = (uint32_t)kernel_roll(2) * (1 + (uint32_t)kernel_roll(10));
+        kernel.manager.most = 200;
+        shop.handover.stored.most = kernel_roll(2) ? 2 + (uint32_t)kernel_roll(30) : 0;
+        assert_int_equal(open_shop(&shop), 0);
+        for (int j = 0; j < 400; j++) {
+            do_anything(&shop, free, &present);
+            if (kernel.manager.n_read == kernel.manager.n_messages)
+                check_kept(&shop, false);
+        }
+        check_in_the_end(&shop, free);
+        n_kept += shop.store.n_kept;
+        n_messages += kernel.manager.n_messages;
+        kernel.pipe_fails = kernel.epoll_ctl_fails = 0;
+        close_shop(&shop);
+        assert_int_equal(count_descriptors(), descriptors);
+    }
+    assert_true(n_kept > 1000);
+    assert_true(n_messages > 10000);
 }
 
 /* ---- opening ---- */
@@ -795,6 +928,572 @@ static void test_opening(void **state)
     assert_int_equal(count_descriptors(), descriptors);
 }
 
+/* ---- reclaiming: what a process before has left ---- */
+
+/*
+ * Real connections, since the socket itself is asked where it stands. The manager has a duplicate
+ * of each, as it would: a reset must reach the client all the same.
+ */
+
+#define NUMBER 3 /* of the slot, of 8 */
+#define START  100
+#define SENT   10000 /* of the promise, where it is half done */
+#define ALL    30000
+
+enum place { RIGHT, NONE, WRONG, TWICE, WRONG_FIRST, UNUSED, BEYOND, PLACES };
+
+static const char *const place_names[PLACES] = {"its socket", "no socket", "another's socket",
+    "its socket and another", "another socket and its own", "a socket of an unused slot",
+    "a socket beyond the table"};
+
+enum keeping { THERE, MISSING, OTHER, TWO_FILES, KEEPINGS };
+
+static const char *const keeping_names[KEEPINGS] = {
+    "its file", "no file", "another file", "its file twice"};
+
+static const struct phase {
+    const char *name;
+    uint8_t state;
+    bool end_sent;
+    bool all;
+} phases[] = {
+    {"NOWHERE", TRANSFER_NOWHERE, false, false},
+    {"SENDING", TRANSFER_SENDING, false, false},
+    {"SENDING, all queued", TRANSFER_SENDING, false, true},
+    {"FINISHING", TRANSFER_FINISHING, false, true},
+    {"DRAINING, disarmed", TRANSFER_DRAINING, false, true},
+    {"DRAINING", TRANSFER_DRAINING, true, true},
+    {"DONE", TRANSFER_DONE, true, true},
+    {"ABORTED", TRANSFER_ABORTED, false, false},
+    {"a state that is none", 6, false, false},
+    {"no state at all", 255, false, false},
+};
+
+/* What is wrong with the slot. */
+static void damage_start(struct transfer_slot *slot)
+{
+    slot->start ^= 1;
+}
+
+static void damage_end(struct transfer_slot *slot)
+{
+    slot->end ^= 1 << 20;
+}
+
+static void damage_size(struct transfer_slot *slot)
+{
+    slot->size ^= 1 << 20;
+}
+
+static void damage_mtime(struct transfer_slot *slot)
+{
+    slot->mtime ^= 1;
+}
+
+static void damage_started(struct transfer_slot *slot)
+{
+    slot->started ^= INT64_C(1) << 62;
+}
+
+static void damage_generation(struct transfer_slot *slot)
+{
+    slot->generation ^= 2;
+}
+
+static void damage_seal(struct transfer_slot *slot)
+{
+    slot->seal ^= 1u << 31;
+}
+
+static void damage_peer(struct transfer_slot *slot)
+{
+    slot->peer.at.internet[3] ^= 0x40;
+}
+
+static void one_byte_less(struct transfer_slot *slot)
+{
+    slot->offset--;
+}
+
+static void one_byte_more(struct transfer_slot *slot)
+{
+    slot->offset++;
+}
+
+static void before_the_start(struct transfer_slot *slot)
+{
+    slot->offset = slot->start - 1;
+}
+
+static void behind_the_end(struct transfer_slot *slot)
+{
+    slot->offset = slot->end + 1;
+}
+
+static void change_nothing(struct transfer_slot *slot)
+{
+    (void)slot;
+}
+
+static void change_the_rest(struct transfer_slot *slot)
+{
+    slot->held ^= 1;
+    slot->resumed = 17;
+    slot->event = 201;
+}
+
+static const struct damage {
+    const char *name;
+    void (*deed)(struct transfer_slot *slot);
+    bool harmless;
+} damages[] = {
+    {"nothing", change_nothing, true},
+    {"what may change", change_the_rest, true},
+    {"its start", damage_start, false},
+    {"its end", damage_end, false},
+    {"its size", damage_size, false},
+    {"its mtime", damage_mtime, false},
+    {"its time", damage_started, false},
+    {"its generation", damage_generation, false},
+    {"its seal", damage_seal, false},
+    {"its peer", damage_peer, false},
+    {"its offset, by one less", one_byte_less, false},
+    {"its offset, by one more", one_byte_more, false},
+    {"its offset, before the start", before_the_start, false},
+    {"its offset, behind the end", behind_the_end, false},
+};
+
+struct legacy {
+    const struct phase *phase;
+    enum place place;
+    enum keeping keeping;
+    const struct damage *damage;
+    uint8_t event;
+};
+
+static struct legacy legacies[1000];
+static size_t n_legacies;
+
+struct pair {
+    int client;
+    int kept;      /* the manager's */
+    int inherited; /* the next process's */
+    uint16_t port;
+};
+
+struct bequest {
+    struct shop shop;
+    const struct legacy *c;
+    struct pair own;
+    struct pair other;
+    int file_fd;
+    struct resumed {
+        uint32_t slot;
+        int fd;
+        struct source *source;
+    } resumed[3];
+    size_t n_resumed;
+    size_t line; /* the next to look at */
+};
+
+static int connect_pair(struct pair *pair)
+{
+    const struct timeval patience = {.tv_sec = 10};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    pair->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(pair->client, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(
+        setsockopt(pair->client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    int server = accept(listener, NULL, NULL);
+    assert_true(server >= 0);
+    assert_int_equal(getsockname(pair->client, (struct sockaddr *)&address, &size), 0);
+    pair->port = ntohs(address.sin_port);
+    assert_int_equal(close(listener), 0);
+    return server;
+}
+
+static void send_some(int server, int fd, off_t from, off_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t n = sendfile(server, fd, &from, (size_t)bytes);
+        assert_true(n > 0);
+        bytes -= n;
+    }
+}
+
+/* The process that had it has died, and the next one begins. */
+static void pass_on(struct pair *pair, int server)
+{
+    pair->kept = fcntl(server, F_DUPFD_CLOEXEC, KERNEL_DUPLICATE);
+    assert_int_equal(close(server), 0);
+    pair->inherited = fcntl(pair->kept, F_DUPFD_CLOEXEC, 0);
+    assert_true(pair->inherited >= 0);
+}
+
+/* What a process has done up to there, with a client of its own, and with another for whom the
+ * table has no slot. */
+static void live_before(struct bequest *b)
+{
+    const struct legacy *c = b->c;
+    struct stored *stored = &b->shop.handover.stored;
+    struct table table;
+    struct stat status;
+    struct peer peer = {.kind = SOCKET_TCP, .is_ipv4 = 1, .at.internet = {127, 0, 0, 1}};
+
+    b->file_fd = open("file", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fstat(b->file_fd, &status), 0);
+    struct source *source = source_resume(
+        fcntl(b->file_fd, F_DUPFD_CLOEXEC, 0), 1, status.st_size, source_mtime(&status), NULL);
+    source->start = START;
+    source->end = START + ALL;
+    int server = connect_pair(&b->own);
+    int other = connect_pair(&b->other);
+    peer.port = b->own.port;
+    assert_int_equal(table_open(&table, 8, true), 0);
+    table_use(&table, NUMBER);
+    struct transfer_slot *slot = &table.slots[NUMBER];
+    transfer_slot_init(slot, source, &peer, clock_now());
+    send_some(server, b->file_fd, START, c->phase->all ? ALL : SENT);
+    send_some(other, b->file_fd, 0, SENT);
+    slot->offset = START + (c->phase->all ? ALL : SENT);
+    transfer_slot_seal(slot, source, server);
+    slot->state = c->phase->state;
+    slot->event = c->event;
+    c->damage->deed(slot);
+    assert_int_equal(transfer_arm(other, SOCKET_TCP), 0);
+    if (c->phase->state != TRANSFER_DRAINING && c->phase->state != TRANSFER_DONE)
+        assert_int_equal(transfer_arm(server, SOCKET_TCP), 0);
+    if (c->phase->end_sent)
+        assert_int_equal(shutdown(server, SHUT_WR), 0);
+    pass_on(&b->own, server);
+    pass_on(&b->other, other);
+    stored->table = fcntl(table.fd, F_DUPFD_CLOEXEC, 0);
+    stored->n_tables = 1;
+    source_release(source);
+    table_close(&table);
+}
+
+static void add_socket(struct bequest *b, const struct pair *pair, uint32_t number)
+{
+    struct stored *stored = &b->shop.handover.stored;
+
+    stored->sockets[stored->n_sockets++] =
+        (struct stored_socket){pair->inherited, number, SOCKET_TCP};
+    stored->n++;
+}
+
+static void add_file(struct bequest *b, const char *path)
+{
+    struct stored *stored = &b->shop.handover.stored;
+
+    stored->files[stored->n_files++] = (struct stored_file){open(path, O_RDONLY | O_CLOEXEC), 1};
+    stored->n++;
+}
+
+static void hand_over(struct bequest *b)
+{
+    const struct legacy *c = b->c;
+    struct stored *stored = &b->shop.handover.stored;
+
+    stored->sockets = calloc(4, sizeof(*stored->sockets));
+    stored->files = calloc(4, sizeof(*stored->files));
+    stored->n = 1; /* the table */
+    if (c->place == WRONG || c->place == WRONG_FIRST)
+        add_socket(b, &b->other, NUMBER);
+    if (c->place == RIGHT || c->place == TWICE || c->place == WRONG_FIRST)
+        add_socket(b, &b->own, NUMBER);
+    if (c->place == TWICE)
+        add_socket(b, &b->other, NUMBER);
+    if (c->place == UNUSED)
+        add_socket(b, &b->other, NUMBER + 1);
+    if (c->place == BEYOND)
+        add_socket(b, &b->other, SLOTS + 5);
+    if (c->keeping == OTHER)
+        add_file(b, "other");
+    if (c->keeping == THERE || c->keeping == TWO_FILES)
+        add_file(b, "file");
+    if (c->keeping == TWO_FILES)
+        add_file(b, "other");
+}
+
+static void note_resumed(
+    void *context, uint32_t slot, int fd, enum socket_kind kind, struct source *source)
+{
+    struct bequest *b = context;
+
+    assert_int_equal(kind, SOCKET_TCP);
+    assert_true(store_has(&b->shop.store, slot));
+    assert_true(b->n_resumed < LENGTH(b->resumed));
+    source_hold(source);
+    b->resumed[b->n_resumed++] = (struct resumed){slot, fd, source};
+}
+
+/* ---- what must come of it ---- */
+
+enum view { SEES_NOTHING, SEES_RESET, SEES_END, SEES_OVER };
+
+static void check_view(const struct pair *pair, enum view view, off_t bytes)
+{
+    static char buffer[ALL];
+    off_t n = 0;
+    ssize_t r;
+
+    while (view == SEES_NOTHING && n < bytes && (r = recv(pair->client, buffer, ALL, 0)) > 0)
+        n += r;
+    if (view == SEES_NOTHING) {
+        assert_true(n == bytes);
+        assert_int_equal(recv(pair->client, buffer, ALL, MSG_DONTWAIT), -1);
+        assert_int_equal(errno, EAGAIN);
+        return;
+    }
+    while ((r = recv(pair->client, buffer, ALL, 0)) > 0)
+        n += r;
+    if (r < 0 && errno != ECONNRESET)
+        fail_msg("the client waits: %s", strerror(errno));
+    if (view == SEES_RESET)
+        assert_int_equal(r, -1);
+    if (view == SEES_END)
+        assert_int_equal(r, 0);
+    if (r == 0) /* it has had the end before */
+        assert_true(n == bytes);
+}
+
+/* The next line begins so, and says that. */
+static void check_line(struct bequest *b, int level, const char *begins, const char *says)
+{
+    if (b->line >= world.n_lines)
+        fail_msg("nobody has said '%s'", begins);
+    const char *text = world.lines[b->line].text;
+    if (strncmp(text, begins, strlen(begins)) != 0 || !strstr(text, says))
+        fail_msg("'%s' is not '%s...%s'", text, begins, says);
+    assert_int_equal(world.lines[b->line++].level, level);
+}
+
+static bool runs(const struct phase *phase)
+{
+    return phase->state >= TRANSFER_SENDING && phase->state <= TRANSFER_DRAINING;
+}
+
+/* A record of the event that the process before has noted, if it was not recorded. */
+static void check_record(struct bequest *b)
+{
+    const struct phase *phase = b->c->phase;
+    char peer[40];
+
+    (void)snprintf(peer, sizeof(peer), "file to 127.0.0.1:%u: ", b->own.port);
+    if (b->c->event == TRANSFER_NOTHING || b->c->event >= TRANSFER_EVENTS)
+        return;
+    check_line(b, b->c->event == TRANSFER_DRAINED ? LOG_INFO : LOG_NOTICE,
+        b->c->event == TRANSFER_DRAINED ? "complete: " : "client left: ", peer);
+    char sent[80];
+    (void)snprintf(sent, sizeof(sent), ": %d of %d bytes sent, %s acknowledged, in ",
+        phase->all ? ALL : SENT, ALL, phase->state == TRANSFER_DONE ? "30000" : "?");
+    assert_non_null(strstr(world.lines[b->line - 1].text, sent));
+}
+
+static bool is_known(const struct phase *phase)
+{
+    return phase->state != TRANSFER_NOWHERE && phase->state <= TRANSFER_ABORTED;
+}
+
+/* A socket under the slot's name, the first; or none. What the client of the slot sees. */
+static enum view check_slot(struct bequest *b, bool *resumed)
+{
+    const struct legacy *c = b->c;
+    bool has_socket = c->place < UNUSED && c->place != NONE;
+    bool own_first = c->place == RIGHT || c->place == TWICE;
+    bool file_there = c->keeping == THERE || c->keeping == TWO_FILES;
+    bool no_file = c->keeping == MISSING || c->damage->deed == damage_generation;
+
+    *resumed = false;
+    if (!has_socket) {
+        if (runs(c->phase))
+            check_line(b, LOG_NOTICE, "killed: ", "before systemd had its socket to keep");
+        else if (c->phase->state != TRANSFER_NOWHERE)
+            check_record(b);
+        return SEES_NOTHING;
+    }
+    if (!is_known(c->phase))
+        return SEES_RESET; /* an orphan */
+    if (!runs(c->phase)) {
+        check_record(b);
+        return c->phase->state == TRANSFER_DONE ? SEES_END : SEES_RESET;
+    }
+    *resumed = own_first && file_there && c->damage->harmless;
+    if (*resumed)
+        return c->phase->end_sent ? SEES_END : SEES_NOTHING;
+    check_line(b, LOG_ERR, "failed: ",
+        no_file ? "its file is not in the file-descriptor store"
+                : "its slot in the table is damaged, or does not belong to this file and this "
+                  "socket");
+    return c->phase->end_sent ? SEES_OVER : SEES_RESET;
+}
+
+static size_t count_orphans(const struct legacy *c)
+{
+    size_t sockets = c->place == TWICE || c->place == WRONG_FIRST ? 2 : c->place == NONE ? 0 : 1;
+
+    if (c->place == UNUSED || c->place == BEYOND)
+        return 1;
+    return is_known(c->phase) && sockets > 0 ? sockets - 1 : sockets;
+}
+
+static void check_messages(const struct bequest *b, bool resumed)
+{
+    const struct legacy *c = b->c;
+    bool generation_damaged = c->damage->deed == damage_generation;
+    bool wanted = runs(c->phase) && !generation_damaged;
+    bool own = c->place < UNUSED && c->place != NONE;
+    char expected[80];
+    char sent[200];
+
+    /* A file that a slot wanted stays until its last transfer has come to its end. */
+    bool file_goes = c->keeping != MISSING && !resumed;
+    bool file_first = file_goes && !wanted;
+    (void)snprintf(expected, sizeof(expected), "%s%s%s%s%s%s", file_first ? "-@file-1" : "",
+        file_first && c->keeping == TWO_FILES ? " -@file-1" : "", c->place == BEYOND ? " -@45" : "",
+        c->place == UNUSED ? " -@4" : "", own && !resumed ? " -@3" : "",
+        file_goes && wanted ? " -@file-1" : "");
+    format_messages(sent, sizeof(sent));
+    const char *text = expected[0] == ' ' ? expected + 1 : expected;
+    if (strcmp(sent, text) != 0)
+        fail_msg("'%s', not '%s'", sent, text);
+}
+
+static void end_bequest(struct bequest *b)
+{
+    struct shop *shop = &b->shop;
+
+    for (size_t i = 0; i < b->n_resumed; i++) {
+        transfer_abort(b->resumed[i].fd, SOCKET_TCP);
+        source_release(b->resumed[i].source);
+        shop->table.slots[b->resumed[i].slot].state = TRANSFER_ABORTED;
+        assert_false(store_forget(&shop->store, b->resumed[i].slot));
+        store_tidy(&shop->store);
+        assert_int_equal(store_next_free(&shop->store), b->resumed[i].slot);
+    }
+    if (b->c->place == NONE || b->c->place == WRONG || b->c->place == UNUSED ||
+        b->c->place == BEYOND)
+        (void)close(b->own.inherited);
+    if (b->c->place == NONE || b->c->place == RIGHT)
+        (void)close(b->other.inherited);
+    (void)close(b->own.kept);
+    (void)close(b->other.kept);
+    (void)close(b->own.client);
+    (void)close(b->other.client);
+    (void)close(b->file_fd);
+    close_shop(shop);
+    free(shop->handover.stored.sockets);
+    free(shop->handover.stored.files);
+}
+
+static void test_reclaim(void **state)
+{
+    static struct bequest bequest;
+    struct bequest *b = &bequest;
+    int descriptors = count_descriptors();
+    bool resumed;
+
+    *b = (struct bequest){.c = *state};
+    const struct legacy *c = b->c;
+    build(&b->shop);
+    kernel.clock = false; /* the peer's clock is real */
+    b->shop.options.file = "file";
+    live_before(b);
+    hand_over(b);
+    uint32_t n = b->shop.handover.stored.n;
+    assert_int_equal(open_shop(&b->shop), 0);
+    assert_true(b->shop.store.table_kept);
+    assert_int_equal(b->shop.store.n, n);
+    store_reclaim(&b->shop.store, &b->shop.handover, &b->shop.options, note_resumed, b);
+
+    assert_int_equal(b->shop.handover.stored.n_sockets, 0);
+    assert_int_equal(b->shop.handover.stored.n_files, 0);
+    enum view view = check_slot(b, &resumed);
+    size_t orphans = count_orphans(c);
+    if (orphans > 0)
+        check_line(b, LOG_WARNING,
+            orphans == 1 ? "1 socket in the file-descriptor store without a transfer"
+                         : "2 sockets in the file-descriptor store without a transfer",
+            ": reset");
+    if (resumed)
+        check_line(b, LOG_INFO, "resumed: 1 transfer of the decant before", "");
+    if (b->line != world.n_lines)
+        fail_msg("'%s'", world.lines[b->line].text);
+    check_messages(b, resumed);
+
+    const struct transfer_slot *slot = &b->shop.table.slots[NUMBER];
+    bool own = c->place == RIGHT || c->place == TWICE || c->place == WRONG_FIRST;
+    bool named = c->place < UNUSED && c->place != NONE;
+    assert_int_equal(b->n_resumed, resumed);
+    if (resumed) {
+        assert_int_equal(b->resumed[0].slot, NUMBER);
+        assert_int_equal(b->resumed[0].fd, b->own.inherited);
+        assert_int_equal(b->resumed[0].source->generation, 1);
+        assert_int_equal(b->shop.store.n_kept, 1);
+        assert_int_equal(slot->resumed, c->damage->deed == change_the_rest ? 18 : 1);
+    } else {
+        assert_int_equal(slot->state == TRANSFER_NOWHERE, !named);
+        assert_true(slot->event == TRANSFER_NOTHING || !named); /* it is recorded */
+        assert_int_equal(b->shop.store.n_kept, 0);
+    }
+    bool first_is_closed = c->phase->state == TRANSFER_DONE; /* and the manager's with it */
+    if (c->place == WRONG_FIRST)                             /* an orphan then */
+        view = c->phase->end_sent ? SEES_OVER : SEES_RESET;
+    if (own)
+        check_view(&b->own, view, c->phase->all ? ALL : SENT);
+    if (c->place != RIGHT && c->place != NONE)
+        check_view(&b->other,
+            first_is_closed && (c->place == WRONG || c->place == WRONG_FIRST) ? SEES_NOTHING
+                                                                              : SEES_RESET,
+            SENT);
+    uint32_t free = store_next_free(&b->shop.store);
+    assert_int_equal(free, c->place == UNUSED  ? NUMBER + 1
+                           : named && !resumed ? NUMBER
+                                               : STORE_NOBODY);
+    assert_int_equal(store_next_free(&b->shop.store), STORE_NOBODY);
+    end_bequest(b);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+static void add_legacy(struct suite *suite, const struct phase *phase, enum place place,
+    enum keeping keeping, const struct damage *damage, uint8_t event)
+{
+    struct legacy *c = &legacies[n_legacies++];
+
+    assert(n_legacies <= LENGTH(legacies));
+    *c = (struct legacy){phase, place, keeping, damage, event};
+    suite_add(suite, test_reclaim, c, "reclaim: %s, event %d, %s, %s, damaged: %s", phase->name,
+        event, place_names[place], keeping_names[keeping], damage->name);
+}
+
+static void add_legacies(struct suite *suite)
+{
+    static const uint8_t ends[] = {TRANSFER_NOTHING, TRANSFER_LEFT, TRANSFER_DRAINED, 200, 255};
+
+    for (size_t i = 0; i < LENGTH(phases); i++)
+        for (int place = 0; place < PLACES; place++)
+            for (int keeping = 0; keeping < KEEPINGS; keeping++)
+                add_legacy(suite, &phases[i], (enum place)place, (enum keeping)keeping, &damages[0],
+                    phases[i].state == TRANSFER_DONE      ? TRANSFER_DRAINED
+                    : phases[i].state == TRANSFER_ABORTED ? TRANSFER_LEFT
+                                                          : TRANSFER_NOTHING);
+    for (size_t i = 0; i < LENGTH(phases); i++)
+        for (size_t j = 1; j < LENGTH(damages) && runs(&phases[i]); j++)
+            add_legacy(suite, &phases[i], RIGHT, THERE, &damages[j], TRANSFER_FULL);
+    for (size_t i = 0; i < LENGTH(phases); i++)
+        for (size_t j = 0; j < LENGTH(ends) && !runs(&phases[i]); j++) {
+            add_legacy(suite, &phases[i], RIGHT, THERE, &damages[0], ends[j]);
+            add_legacy(suite, &phases[i], NONE, THERE, &damages[0], ends[j]);
+        }
+}
+
 int main(void)
 {
     static struct suite suite;
@@ -802,16 +1501,20 @@ int main(void)
     if (!mkdtemp(directory) || chdir(directory) < 0)
         return 1;
     make_file("file");
+    make_file("other");
     for (size_t i = 0; i < LENGTH(names); i++)
         suite_add(&suite, test_name, &names[i], "name: '%s'", names[i].text);
     suite_add(&suite, test_names_fit, NULL, "name: all of them fit into LISTEN_FDNAMES");
     for (size_t i = 0; i < LENGTH(stories); i++)
         suite_add(&suite, test_story, &stories[i], "story: %s", stories[i].name);
+    suite_add(&suite, test_chance, NULL, "chance: 400 managers");
     suite_add(&suite, test_most, NULL, "open: how many may be kept");
     for (size_t i = 0; i < LENGTH(openings); i++)
         suite_add(&suite, test_opening, &openings[i], "open: %s", openings[i].name);
+    add_legacies(&suite);
     int failed = suite_run(&suite, "store");
     (void)unlink("file");
+    (void)unlink("other");
     (void)chdir("/");
     (void)rmdir(directory);
     return failed;
