@@ -25,8 +25,8 @@
 #include <cmocka.h>
 
 #define KERNEL_SOCKET    1000 /* the first of our descriptors: far above any real one */
-#define KERNEL_SOCKETS   400
-#define KERNEL_FILE      2000
+#define KERNEL_SOCKETS   1000
+#define KERNEL_FILE      2500
 #define KERNEL_LISTENER  3000
 #define KERNEL_LISTENERS 3
 #define KERNEL_EPOLL     4000

@@ -172,7 +172,8 @@ static void test_names_fit(void **state)
 
 /* ---- one store ---- */
 
-#define SLOTS 64
+#define SLOTS 350
+#define CROWD 64 /* of them, where chance decides */
 #define FILES 64 /* generations from 1 on */
 
 struct shop {
@@ -224,10 +225,13 @@ static int open_shop(struct shop *shop)
 static struct source *file(struct shop *shop, int generation)
 {
     if (!shop->files[generation]) {
-        struct source *source = calloc(1, sizeof(*source));
-        source->fd = open("file", O_RDONLY | O_CLOEXEC);
-        source->generation = (uint32_t)generation;
+        int fd = open("file", O_RDONLY | O_CLOEXEC);
+        struct stat status;
+        assert_int_equal(fstat(fd, &status), 0);
+        struct source *source = source_resume(
+            fd, (uint32_t)generation, status.st_size, source_mtime(&status), NULL);
         source->current = true;
+        source->transfers = 0;
         shop->files[generation] = source;
     }
     return shop->files[generation];
@@ -714,7 +718,7 @@ static void test_story(void **state)
 static void do_anything(struct shop *shop, bool *free, int *present)
 {
     static const int errors[] = {EAGAIN, EAGAIN, ENOBUFS, ETOOMANYREFS, ENOMEM};
-    uint32_t slot = (uint32_t)kernel_roll(SLOTS);
+    uint32_t slot = (uint32_t)kernel_roll(CROWD);
     bool runs = shop->clients[slot].socket;
 
     switch (kernel_roll(16)) {
@@ -735,9 +739,10 @@ static void do_anything(struct shop *shop, bool *free, int *present)
         }
         break;
     case 4:
-        if (kernel.now < shop->store.retry_at && shop->store.retry_at != CLOCK_NEVER)
-            kernel.now = shop->store.retry_at;
-        if (kernel.now >= shop->store.retry_at)
+        if (kernel.now < store_next_time(&shop->store) &&
+            store_next_time(&shop->store) != CLOCK_NEVER)
+            kernel.now = store_next_time(&shop->store);
+        if (kernel.now >= store_next_time(&shop->store))
             store_retry(&shop->store);
         break;
     case 5:
@@ -776,22 +781,24 @@ static void check_in_the_end(struct shop *shop, const bool *free)
 {
     kernel.manager.error = 0;
     kernel.manager.stopped = false;
-    for (int i = 0; i < 5; i++) {
-        if (shop->store.retry_at != CLOCK_NEVER)
-            kernel.now = shop->store.retry_at;
+    for (int i = 0; i < 500; i++) {
+        if (i >= 5 && store_next_time(&shop->store) == CLOCK_NEVER)
+            break;
+        if (store_next_time(&shop->store) != CLOCK_NEVER)
+            kernel.now = store_next_time(&shop->store);
         store_retry(&shop->store); /* also where nothing waits for its time: it does no harm */
         settle(shop);
     }
     uint32_t n_running = 0;
     uint32_t n_free = 0;
-    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+    for (uint32_t slot = 0; slot < CROWD; slot++) {
         n_running += shop->clients[slot].socket != NULL;
         n_free += free[slot];
     }
     assert_int_equal(shop->store.going.first, STORE_NOBODY);
     while (store_next_free(&shop->store) != STORE_NOBODY)
         n_free++;
-    assert_int_equal(n_running + n_free, SLOTS);
+    assert_int_equal(n_running + n_free, CROWD);
     if (shop->store.state == STORE_UNTRIED) /* nobody has ever come */
         return;
     assert_int_equal(shop->store.state, STORE_THERE);
@@ -816,7 +823,7 @@ static void test_chance(void **state)
     kernel_seed(UINT64_C(0x2545f4914f6cdd1d));
     for (int i = 0; i < 400; i++) {
         struct shop shop;
-        bool free[SLOTS];
+        bool free[CROWD];
         int present = 1;
         memset(free, true, sizeof(free));
         build(&shop);
@@ -824,7 +831,8 @@ static void test_chance(void **state)
         kernel.manager.most = 200;
         shop.handover.stored.most = kernel_roll(2) ? 2 + (uint32_t)kernel_roll(30) : 0;
         assert_int_equal(open_shop(&shop), 0);
-        for (int j = 0; j < 400; j++) {
+        int steps = i % 20 ? 400 : 2500; /* more than PID 1 is asked to keep at once */
+        for (int j = 0; j < steps; j++) {
             do_anything(&shop, free, &present);
             if (kernel.manager.n_read == kernel.manager.n_messages)
                 check_kept(&shop, false);
@@ -838,6 +846,103 @@ static void test_chance(void **state)
     }
     assert_true(n_kept > 1000);
     assert_true(n_messages > 10000);
+}
+
+/* ---- no more than is good for PID 1 ---- */
+
+static uint32_t keep_many(struct shop *shop, uint32_t from, uint32_t to)
+{
+    for (uint32_t slot = from; slot < to; slot++) {
+        begin_client(shop, slot, 1);
+        keep_client(shop, slot);
+    }
+    return shop->store.n_kept;
+}
+
+/* 256 at once, and 1000 a second. */
+static void test_pace(void **state)
+{
+    struct shop shop;
+
+    (void)state;
+    build(&shop);
+    kernel.manager.most = 1000;
+    assert_int_equal(open_shop(&shop), 0);
+    (void)keep_many(&shop, 0, 1);
+    settle(&shop);
+    assert_int_equal(keep_many(&shop, 1, 300), 256);
+    for (uint32_t more = 1; more <= 10; more++) {
+        assert_true(store_next_time(&shop.store) == kernel.now + MS);
+        kernel.now = store_next_time(&shop.store);
+        store_retry(&shop.store);
+        assert_int_equal(shop.store.n_kept, 256 + more);
+    }
+    /* Dropping is not held up, and who is over before its time costs no message. */
+    size_t before = kernel.manager.n_messages;
+    assert_false(end_client(&shop, 3));
+    assert_true(end_client(&shop, 270));
+    assert_int_equal(kernel.manager.n_messages, before + 1);
+    kernel.now += 5 * MS; /* a loop that was busy meanwhile */
+    store_retry(&shop.store);
+    assert_int_equal(shop.store.n_kept, 256 + 10 - 1 + 5);
+    kernel.now += 100 * MS;
+    store_retry(&shop.store);
+    assert_int_equal(shop.store.n_kept, 298);
+    assert_true(store_next_time(&shop.store) == CLOCK_NEVER);
+    assert_true(store_is_settled(&shop.store));
+    /* After a pause, as many at once again, and no more. */
+    for (uint32_t slot = 10; slot < 269; slot++)
+        assert_false(end_client(&shop, slot));
+    while (store_next_free(&shop.store) != STORE_NOBODY)
+        continue;
+    kernel.now += 3600 * CLOCK_SECOND;
+    uint32_t kept = shop.store.n_kept;
+    assert_int_equal(keep_many(&shop, 10, 269), kept + 256);
+    settle(&shop);
+    check_kept(&shop, false);
+    close_shop(&shop);
+}
+
+static void test_hurry(void **state)
+{
+    struct shop shop;
+
+    (void)state;
+    build(&shop);
+    kernel.manager.most = 1000;
+    assert_int_equal(open_shop(&shop), 0);
+    (void)keep_many(&shop, 0, 1);
+    settle(&shop);
+    assert_int_equal(keep_many(&shop, 1, 300), 256);
+    store_hurry(&shop.store);
+    assert_int_equal(shop.store.n_kept, 300);
+    assert_int_equal(keep_many(&shop, 300, 350), 350);
+    assert_true(store_next_time(&shop.store) == CLOCK_NEVER);
+    settle(&shop);
+    check_kept(&shop, true);
+    close_shop(&shop);
+}
+
+/* The manager drops all while some wait for their time. */
+static void test_pace_of_nobody(void **state)
+{
+    struct shop shop;
+
+    (void)state;
+    build(&shop);
+    kernel.manager.most = 1000;
+    assert_int_equal(open_shop(&shop), 0);
+    (void)keep_many(&shop, 0, 1);
+    settle(&shop);
+    (void)keep_many(&shop, 1, 300);
+    kernel_manage();
+    kernel_drop_all();
+    settle(&shop);
+    assert_int_equal(shop.store.state, STORE_NONE);
+    assert_true(store_next_time(&shop.store) == CLOCK_NEVER);
+    store_hurry(&shop.store);
+    assert_int_equal(shop.store.n_kept, 0);
+    close_shop(&shop);
 }
 
 /* ---- opening ---- */
@@ -1357,7 +1462,7 @@ static void check_messages(const struct bequest *b, bool resumed)
     bool file_goes = c->keeping != MISSING && !resumed;
     bool file_first = file_goes && !wanted;
     (void)snprintf(expected, sizeof(expected), "%s%s%s%s%s%s", file_first ? "-@file-1" : "",
-        file_first && c->keeping == TWO_FILES ? " -@file-1" : "", c->place == BEYOND ? " -@45" : "",
+        file_first && c->keeping == TWO_FILES ? " -@file-1" : "", c->place == BEYOND ? " -@163" : "",
         c->place == UNUSED ? " -@4" : "", own && !resumed ? " -@3" : "",
         file_goes && wanted ? " -@file-1" : "");
     format_messages(sent, sizeof(sent));
@@ -1494,6 +1599,456 @@ static void add_legacies(struct suite *suite)
         }
 }
 
+/* ---- one process after the other ---- */
+
+static void open_next(struct shop *shop)
+{
+    *shop = (struct shop){
+        .handover = {.notify = {.fd = KERNEL_NOTIFY}, .file_fd = -1},
+        .options = {.file = "file"},
+        .table = {.fd = -1},
+        .store = {.events = -1, .witness = -1, .barrier = -1},
+    };
+    report_open(&shop->report, CHANNEL_SYSLOG, LOG_DEBUG);
+    kernel_hand_over(&shop->handover.stored);
+    world.n_lines = 0;
+    kernel.manager.n_messages = kernel.manager.n_read = 0;
+}
+
+/* SIGKILL: what it had is closed, and what it had sent is taken. */
+static void die(struct shop *shop)
+{
+    for (uint32_t i = 0; i < SLOTS; i++)
+        if (shop->clients[i].socket)
+            source_release(shop->clients[i].source);
+    store_close(&shop->store);
+    table_close(&shop->table);
+    kernel_take_back(&shop->handover.stored);
+    for (int i = 0; i < FILES; i++)
+        if (shop->files[i]) {
+            (void)close(shop->files[i]->fd);
+            free(shop->files[i]);
+        }
+    kernel_bury();
+}
+
+static struct kernel_socket *socket_of(int fd)
+{
+    for (int i = 0; i < kernel.n_sockets; i++)
+        if (kernel.sockets[i].open && kernel.sockets[i].fd == fd)
+            return &kernel.sockets[i];
+    fail_msg("%d is no socket", fd);
+    return NULL;
+}
+
+static uint32_t ends_at_once; /* slot */
+
+static void take_over(
+    void *context, uint32_t slot, int fd, enum socket_kind kind, struct source *source)
+{
+    struct shop *shop = context;
+
+    assert_int_equal(kind, socket_of(fd)->kind);
+    assert_int_equal(source->generation, shop->table.slots[slot].generation);
+    source_hold(source);
+    shop->clients[slot].socket = socket_of(fd);
+    shop->clients[slot].source = source;
+    if (slot == ends_at_once)
+        assert_false(end_client(shop, slot));
+}
+
+static int reclaim_all(struct shop *shop)
+{
+    int r = store_open(&shop->store, &shop->handover, &shop->table, SLOTS, &shop->report);
+
+    if (r == 0)
+        store_reclaim(&shop->store, &shop->handover, &shop->options, take_over, shop);
+    return r;
+}
+
+static void close_next(struct shop *shop)
+{
+    kernel.calloc_fails = 0;
+    for (uint32_t i = 0; i < SLOTS; i++)
+        if (shop->clients[i].socket)
+            (void)end_client(shop, i);
+    kernel_take_back(&shop->handover.stored);
+    close_shop(shop);
+}
+
+/* Clients 0 and 2 with file 1, and 1 with file 2. */
+static void live_first(struct shop *shop)
+{
+    ends_at_once = STORE_NOBODY;
+    build(shop);
+    assert_int_equal(open_shop(shop), 0);
+    begin_client(shop, 0, 1);
+    keep_client(shop, 0);
+    begin_client(shop, 1, 2);
+    keep_client(shop, 1);
+    begin_client(shop, 2, 1);
+    keep_client(shop, 2);
+    settle(shop);
+    assert_int_equal(shop->store.n_kept, 3);
+}
+
+static void check_sent(const char *expected)
+{
+    char sent[500];
+
+    format_messages(sent, sizeof(sent));
+    if (strcmp(sent, expected) != 0)
+        fail_msg("'%s', not '%s'", sent, expected);
+}
+
+/* Nothing is sent for what is kept already; and what is over goes as it would have gone before. */
+static void test_heir(void **state)
+{
+    int descriptors = count_descriptors();
+    struct shop shop;
+
+    (void)state;
+    live_first(&shop);
+    for (unsigned life = 1; life <= 300; life++) {
+        die(&shop);
+        open_next(&shop);
+        assert_int_equal(reclaim_all(&shop), 0);
+        check_sent("");
+        assert_int_equal(shop.store.state, STORE_THERE);
+        assert_int_equal(shop.store.n, 8);
+        assert_int_equal(shop.store.n_kept, 3);
+        assert_int_equal(world.n_lines, 1);
+        assert_string_equal(world.lines[0].text, "resumed: 3 transfers of the decant before");
+        assert_int_equal(world.lines[0].level, LOG_INFO);
+        for (uint32_t slot = 0; slot < 3; slot++)
+            assert_int_equal(shop.table.slots[slot].resumed, life < 255 ? life : 255);
+        assert_ptr_equal(shop.clients[0].source, shop.clients[2].source);
+        assert_int_equal(shop.store.witness >= 0, true);
+    }
+    settle(&shop);
+    check_kept(&shop, true);
+    begin_client(&shop, 3, 3); /* it has a store from the start */
+    keep_client(&shop, 3);
+    assert_false(end_client(&shop, 0));
+    assert_false(end_client(&shop, 1));
+    assert_false(end_client(&shop, 2));
+    check_sent("+@file-3 +@3 -@0 -@1 -@file-2 -@2 -@file-1");
+    settle(&shop);
+    check_kept(&shop, true);
+    kernel_drop_all();
+    settle(&shop);
+    assert_int_equal(shop.store.state, STORE_NONE); /* the witness was watched */
+    close_next(&shop);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* One that ends in its first step must not take the file with it that the others need. */
+static void test_heir_of_one_that_ends(void **state)
+{
+    static const char *const sent[] = {"-@0", "-@1 -@file-2", "-@2"};
+
+    (void)state;
+    for (uint32_t slot = 0; slot < 3; slot++) {
+        struct shop shop;
+        live_first(&shop);
+        die(&shop);
+        open_next(&shop);
+        ends_at_once = slot;
+        assert_int_equal(reclaim_all(&shop), 0);
+        settle(&shop);
+        assert_int_equal(shop.store.n_kept, 2);
+        check_kept(&shop, true);
+        check_sent(sent[slot]);
+        assert_int_equal(shop.report.status, 0);
+        assert_int_equal(store_next_free(&shop.store), slot);
+        close_next(&shop);
+    }
+}
+
+/* Those that it cannot go on with are reset, and the others go on. */
+static void test_heir_without_memory(void **state)
+{
+    bool whole = false;
+
+    (void)state;
+    for (int fails = 2; !whole; fails++) { /* the first is the store's own */
+        struct shop shop;
+        int descriptors = count_descriptors();
+        uint32_t n_resumed = 0;
+        live_first(&shop);
+        die(&shop);
+        open_next(&shop);
+        kernel.calloc_fails = fails;
+        assert_int_equal(reclaim_all(&shop), 0);
+        for (uint32_t slot = 0; slot < 3; slot++) {
+            n_resumed += shop.clients[slot].socket != NULL;
+            assert_int_equal(
+                kernel.sockets[slot].view, shop.clients[slot].socket ? VIEW_OPEN : VIEW_RESET);
+        }
+        whole = n_resumed == 3;
+        assert_int_equal(whole, kernel.calloc_fails > 0);
+        assert_int_equal(shop.report.status, whole ? 0 : EX_OSERR);
+        settle(&shop);
+        assert_int_equal(shop.store.n_kept, n_resumed);
+        check_kept(&shop, true);
+        close_next(&shop);
+        assert_int_equal(count_descriptors(), descriptors);
+    }
+}
+
+/* One damaged slot costs itself, and none of those with the same file. */
+static void test_heir_of_a_damaged_one(void **state)
+{
+    struct shop shop;
+
+    (void)state;
+    live_first(&shop);
+    shop.table.slots[0].mtime ^= 0x10000;
+    shop.table.slots[0].size ^= 0x10000;
+    die(&shop);
+    open_next(&shop);
+    assert_int_equal(reclaim_all(&shop), 0);
+    assert_null(shop.clients[0].socket);
+    assert_non_null(shop.clients[1].socket);
+    assert_non_null(shop.clients[2].socket);
+    assert_true(shop.clients[2].source->mtime == shop.table.slots[2].mtime);
+    assert_true(shop.clients[2].source->size == shop.table.slots[2].size);
+    close_next(&shop);
+}
+
+static void remove_kept(const char *name)
+{
+    size_t at;
+
+    while (kernel_kept(name, &at) > 0) {
+        assert_int_equal(close(kernel.manager.kept[at].real), 0);
+        kernel.manager.kept[at] = kernel.manager.kept[--kernel.manager.n_kept];
+    }
+}
+
+/* The store is known, but not whether it stays: it is asked anew. */
+static void test_heir_without_witness(void **state)
+{
+    (void)state;
+    for (int unwatched = 0; unwatched < 2; unwatched++) {
+        struct shop shop;
+        live_first(&shop);
+        die(&shop);
+        if (!unwatched)
+            remove_kept("@witness");
+        open_next(&shop);
+        kernel.epoll_ctl_fails = unwatched;
+        kernel.epoll_ctl_error = ENOMEM;
+        assert_int_equal(reclaim_all(&shop), 0);
+        assert_int_equal(shop.store.state, STORE_UNTRIED);
+        assert_int_equal(shop.store.n_kept, 3);
+        assert_false(end_client(&shop, 1));
+        check_sent("-@1 -@file-2");
+        begin_client(&shop, 3, 3);
+        keep_client(&shop, 3);
+        settle(&shop);
+        check_sent("-@1 -@file-2 +@witness*2 BARRIER=1 +@file-3 +@3");
+        assert_int_equal(shop.store.state, STORE_THERE);
+        check_kept(&shop, true);
+        close_next(&shop);
+    }
+}
+
+/* Whoever has lost the way to the manager serves its clients all the same. */
+static void test_heir_without_manager(void **state)
+{
+    struct shop shop;
+
+    (void)state;
+    live_first(&shop);
+    die(&shop);
+    open_next(&shop);
+    shop.handover.notify.fd = -1;
+    assert_int_equal(reclaim_all(&shop), 0);
+    assert_int_equal(shop.store.state, STORE_NONE);
+    for (uint32_t slot = 0; slot < 3; slot++) {
+        assert_non_null(shop.clients[slot].socket);
+        (void)end_client(&shop, slot);
+        assert_int_equal(store_next_free(&shop.store), slot);
+    }
+    check_sent("");
+    close_next(&shop);
+}
+
+struct table_fault {
+    const char *name;
+    size_t offset;
+    uint64_t value;
+    size_t size;
+    const char *says;
+};
+
+static const struct table_fault table_faults[] = {
+    {"another magic", offsetof(struct table_header, magic), 1, 8, "it is no table"},
+    {"another version", offsetof(struct table_header, version), 1, 4, "it is of another version"},
+    {"slots of another size", offsetof(struct table_header, slot_size), 88, 4,
+        "it is of another version"},
+    {"no slots", offsetof(struct table_header, n_slots), 0, 4, "it is damaged"},
+    {"more used than there are", offsetof(struct table_header, n_used), SLOTS + 1, 4,
+        "it is damaged"},
+    {"more slots than it has", offsetof(struct table_header, n_slots), SLOTS + 100, 4,
+        "it is damaged"},
+    {"two of them", 0, 0, 0, "there are two of them"},
+};
+
+/* All are reset, and what was kept is dropped; a new table takes the place of the other. */
+static void test_table_fault(void **state)
+{
+    const struct table_fault *c = *state;
+    int descriptors = count_descriptors();
+    struct kernel_manager *m = &kernel.manager;
+    struct shop shop;
+    size_t at;
+
+    for (int deaf = 0; deaf < 2; deaf++) {
+        live_first(&shop);
+        die(&shop);
+        assert_int_equal(kernel_kept("@table", &at), 1);
+        assert_int_equal(
+            pwrite(m->kept[at].real, &c->value, c->size, (off_t)c->offset), (ssize_t)c->size);
+        if (c->size == 0) {
+            m->kept[m->n_kept] = m->kept[at];
+            m->kept[m->n_kept++].real = fcntl(m->kept[at].real, F_DUPFD_CLOEXEC, KERNEL_DUPLICATE);
+        }
+        open_next(&shop);
+        m->error = deaf ? EAGAIN : 0;
+        m->fails = 1;
+        assert_int_equal(reclaim_all(&shop), 0);
+        char line[200];
+        (void)snprintf(line, sizeof(line),
+            "the table in the file-descriptor store is not used, since %s; its transfers are reset",
+            c->says);
+        assert_string_equal(world.lines[0].text, line);
+        assert_int_equal(world.lines[0].level, LOG_ERR);
+        assert_int_equal(strncmp(world.lines[1].text, "3 sockets in the file-descr", 27), 0);
+        assert_int_equal(world.n_lines, 2);
+        assert_int_equal(shop.report.status, EX_OSERR);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(kernel.sockets[i].view, VIEW_RESET);
+        check_sent(
+            deaf ? "-@file-1 -@file-2 -@0 -@1 -@2" : "-@table -@file-1 -@file-2 -@0 -@1 -@2");
+        assert_int_equal(shop.store.state, deaf ? STORE_NONE : STORE_THERE);
+        settle(&shop);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(store_next_free(&shop.store), i);
+        begin_client(&shop, 0, 1);
+        keep_client(&shop, 0);
+        settle(&shop);
+        assert_int_equal(kernel_kept("@0", NULL), !deaf);
+        assert_int_equal(shop.store.n_kept, !deaf);
+        check_kept(&shop, true);
+        close_next(&shop);
+        assert_int_equal(count_descriptors(), descriptors);
+    }
+}
+
+/* A process with a higher limit has more slots; the next one, with a lower, goes on with all. */
+static void test_heir_of_many(void **state)
+{
+    struct shop shop;
+
+    (void)state;
+    live_first(&shop);
+    begin_client(&shop, SLOTS - 1, 1);
+    keep_client(&shop, SLOTS - 1);
+    die(&shop);
+    open_next(&shop);
+    assert_int_equal(store_open(&shop.store, &shop.handover, &shop.table, 2, &shop.report), 0);
+    assert_int_equal(shop.table.n_slots, SLOTS);
+    store_reclaim(&shop.store, &shop.handover, &shop.options, take_over, &shop);
+    assert_int_equal(shop.store.n_kept, 4);
+    check_kept(&shop, true);
+    close_next(&shop);
+}
+
+/* Over UNIX, the position cannot be asked for; the number of the socket can. */
+static void test_heir_of_unix(void **state)
+{
+    struct shop shop;
+
+    (void)state;
+    ends_at_once = STORE_NOBODY;
+    build(&shop);
+    assert_int_equal(open_shop(&shop), 0);
+    for (uint32_t slot = 0; slot < 2; slot++) {
+        begin_client(&shop, slot, 1);
+        shop.clients[slot].socket->kind = SOCKET_UNIX;
+        shop.clients[slot].socket->armed = false;
+        keep_client(&shop, slot);
+    }
+    settle(&shop);
+    die(&shop);
+    for (int i = 0; i < 2; i++) { /* each under the name of the other */
+        size_t at;
+        assert_int_equal(kernel_kept(i ? "@1" : "@0", &at), 1);
+        kernel.manager.kept[at].name[1] = 'x';
+    }
+    for (size_t i = 0, n = 1; i < kernel.manager.n_kept; i++)
+        if (kernel.manager.kept[i].name[1] == 'x')
+            kernel.manager.kept[i].name[1] = (char)('0' + n--);
+    kernel.sockets[1].view = VIEW_OPEN;
+    open_next(&shop);
+    assert_int_equal(reclaim_all(&shop), 0);
+    assert_int_equal(shop.store.n_kept, 0); /* neither is the one that was promised it */
+    assert_int_equal(shop.report.status, EX_OSERR);
+    close_next(&shop);
+}
+
+static void test_foreign(void **state)
+{
+    static const struct {
+        uint32_t n;
+        const char *says;
+    } cases[] = {
+        {1, "1 of the descriptors that systemd keeps for this service is not decant's "
+            "(FDNAME=NAME), and left there"},
+        {3, "3 of the descriptors that systemd keeps for this service are not decant's "
+            "(FDNAME=NAME), and left there"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct shop shop;
+        ends_at_once = STORE_NOBODY;
+        build(&shop);
+        open_next(&shop);
+        shop.handover.stored.n_foreign = cases[i].n;
+        shop.handover.stored.foreign = "NAME";
+        assert_int_equal(reclaim_all(&shop), 0);
+        assert_int_equal(world.n_lines, 1);
+        assert_string_equal(world.lines[0].text, cases[i].says);
+        assert_int_equal(world.lines[0].level, LOG_WARNING);
+        assert_int_equal(shop.report.status, 0);
+        check_sent("");
+        close_next(&shop);
+    }
+}
+
+/* A handed-over file has no name of its own: its records still say something. */
+static void test_nameless(void **state)
+{
+    struct shop shop;
+
+    (void)state;
+    live_first(&shop);
+    remove_kept("@file-1");
+    remove_kept("@file-2");
+    die(&shop);
+    remove_kept("@file-1");
+    remove_kept("@file-2");
+    open_next(&shop);
+    shop.options.file = NULL;
+    assert_int_equal(reclaim_all(&shop), 0);
+    assert_int_equal(strncmp(world.lines[0].text, "failed: the handed-over file to ", 32), 0);
+    assert_int_equal(world.n_lines, 3);
+    close_next(&shop);
+}
+
 int main(void)
 {
     static struct suite suite;
@@ -1508,10 +2063,26 @@ int main(void)
     for (size_t i = 0; i < LENGTH(stories); i++)
         suite_add(&suite, test_story, &stories[i], "story: %s", stories[i].name);
     suite_add(&suite, test_chance, NULL, "chance: 400 managers");
+    suite_add(&suite, test_pace, NULL, "pace: 256 at once, and 1000 a second");
+    suite_add(&suite, test_hurry, NULL, "pace: none, once the process is about to end");
+    suite_add(&suite, test_pace_of_nobody, NULL, "pace: there is nobody any more");
     suite_add(&suite, test_most, NULL, "open: how many may be kept");
     for (size_t i = 0; i < LENGTH(openings); i++)
         suite_add(&suite, test_opening, &openings[i], "open: %s", openings[i].name);
     add_legacies(&suite);
+    suite_add(&suite, test_heir, NULL, "heir: 300, one after the other");
+    suite_add(&suite, test_heir_of_one_that_ends, NULL, "heir: one ends in its first step");
+    suite_add(&suite, test_heir_without_memory, NULL, "heir: no memory");
+    suite_add(&suite, test_heir_of_a_damaged_one, NULL, "heir: one slot is damaged");
+    suite_add(&suite, test_heir_without_witness, NULL, "heir: no witness");
+    suite_add(&suite, test_heir_without_manager, NULL, "heir: nobody to notify");
+    for (size_t i = 0; i < LENGTH(table_faults); i++)
+        suite_add(&suite, test_table_fault, &table_faults[i], "heir: a table with %s",
+            table_faults[i].name);
+    suite_add(&suite, test_heir_of_many, NULL, "heir: more slots than it would have");
+    suite_add(&suite, test_heir_of_unix, NULL, "heir: two UNIX sockets, exchanged");
+    suite_add(&suite, test_foreign, NULL, "heir: what is not decant's");
+    suite_add(&suite, test_nameless, NULL, "heir: no name");
     int failed = suite_run(&suite, "store");
     (void)unlink("file");
     (void)unlink("other");
