@@ -228,8 +228,8 @@ static struct source *file(struct shop *shop, int generation)
         int fd = open("file", O_RDONLY | O_CLOEXEC);
         struct stat status;
         assert_int_equal(fstat(fd, &status), 0);
-        struct source *source = source_resume(
-            fd, (uint32_t)generation, status.st_size, source_mtime(&status), NULL);
+        struct source *source =
+            source_resume(fd, (uint32_t)generation, status.st_size, source_mtime(&status), NULL);
         source->current = true;
         source->transfers = 0;
         shop->files[generation] = source;
@@ -1462,9 +1462,9 @@ static void check_messages(const struct bequest *b, bool resumed)
     bool file_goes = c->keeping != MISSING && !resumed;
     bool file_first = file_goes && !wanted;
     (void)snprintf(expected, sizeof(expected), "%s%s%s%s%s%s", file_first ? "-@file-1" : "",
-        file_first && c->keeping == TWO_FILES ? " -@file-1" : "", c->place == BEYOND ? " -@163" : "",
-        c->place == UNUSED ? " -@4" : "", own && !resumed ? " -@3" : "",
-        file_goes && wanted ? " -@file-1" : "");
+        file_first && c->keeping == TWO_FILES ? " -@file-1" : "",
+        c->place == BEYOND ? " -@163" : "", c->place == UNUSED ? " -@4" : "",
+        own && !resumed ? " -@3" : "", file_goes && wanted ? " -@file-1" : "");
     format_messages(sent, sizeof(sent));
     const char *text = expected[0] == ' ' ? expected + 1 : expected;
     if (strcmp(sent, text) != 0)
