@@ -12,11 +12,21 @@
 #include "report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #define KIB 1024
 #define MIB ((off_t)1 << 20)
@@ -1759,11 +1769,21 @@ static void test_end_of_the_slot(void **state)
 
 static void test_slot_knows_its_opening(void **state)
 {
-    struct transfer_slot slot = {.state = TRANSFER_DONE};
-    const struct source source = {.start = 10, .end = 30, .generation = 0xfffffffe};
+    struct transfer_slot slot = {.state = TRANSFER_DONE, .held = 1, .resumed = 7, .event = 9};
+    struct source source = {
+        .start = 10, .end = 30, .size = 40, .mtime = 50, .generation = 0xfffffffe};
+    const struct peer peer = {.kind = SOCKET_VSOCK, .at.vsock = {3, 4711}};
+    const struct peer nobody = {0};
 
     (void)state;
+    transfer_slot_init(&slot, &source, &peer, 77);
+    assert_true(slot.size == 40 && slot.mtime == 50);
+    assert_int_equal(slot.held + slot.resumed + slot.event + (int)slot.seal, 0);
+    assert_memory_equal(&slot.peer, &peer, sizeof(peer));
+    source.allow_changes = true;
     transfer_slot_init(&slot, &source, NULL, 77);
+    assert_true(slot.mtime == TRANSFER_ANY_MTIME);
+    assert_memory_equal(&slot.peer, &nobody, sizeof(nobody));
     assert_int_equal(slot.generation, 0xfffffffe);
     assert_true(slot.offset == 10 && slot.start == 10 && slot.end == 30 && slot.started == 77);
     assert_int_equal(slot.state, TRANSFER_SENDING);
@@ -1888,6 +1908,671 @@ static void test_restart_after_the_client_left(void **state)
         assert_int_equal(w.t.event, TRANSFER_LEFT);
         assert_int_equal(w.slot.state, TRANSFER_ABORTED);
     }
+}
+
+/* Whether the end is held back is what the file's last change depends on: it survives, too. */
+static void test_restart_keeps_held(void **state)
+{
+    static const struct {
+        enum transfer_state state;
+        bool held;
+        enum transfer_event end; /* of a file that was written to meanwhile */
+    } cases[] = {
+        {TRANSFER_DRAINING, false, TRANSFER_CHANGED}, /* it was in the queue: the window */
+        {TRANSFER_DRAINING, true, TRANSFER_DRAINED},  /* it was acknowledged before the end */
+        {TRANSFER_FINISHING, true, TRANSFER_CHANGED},
+        {TRANSFER_SENDING, true, TRANSFER_CHANGED},
+        {TRANSFER_SENDING, false, TRANSFER_CHANGED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct world w;
+        begin(&w, SOCKET_TCP, 3 * MIB);
+        w.slot.offset = w.s->queued = cases[i].state == TRANSFER_SENDING ? MIB : 3 * MIB;
+        w.slot.state = cases[i].state;
+        w.slot.held = cases[i].held;
+        w.s->restarted_at_end = cases[i].state == TRANSFER_DRAINING;
+        well_behaved(&w);
+        transfer_start(&w.t, &w.slot, kernel_fd(w.s), SOCKET_TCP, &w.source, &w.limits, kernel.now);
+        assert_int_equal(w.slot.held, cases[i].held || cases[i].state != TRANSFER_DRAINING);
+        kernel_do(EVENT_TOUCH, w.s, 0);
+        step(&w, 0);
+        step_ready(&w);
+        go_on(&w);
+        assert_int_equal(w.t.event, cases[i].end);
+        assert_int_equal(w.s->view, cases[i].state == TRANSFER_DRAINING ? VIEW_END : VIEW_RESET);
+    }
+}
+
+/* Full before the first byte: its successor has to begin, but what it has waited counts. */
+static void test_restart_before_the_first_byte(void **state)
+{
+    static const struct kernel_send script[] = {{SEND_FAILS, EAGAIN}, {0}};
+    struct world w;
+
+    (void)state;
+    begin(&w, SOCKET_TCP, SMALL);
+    w.s->script = script;
+    step(&w, POLLOUT);
+    assert_int_equal(w.slot.held, 1);
+    transfer_start(&w.t, &w.slot, kernel_fd(w.s), SOCKET_TCP, &w.source, &w.limits, kernel.now);
+    step(&w, POLLOUT);
+    assert_int_equal(w.slot.state, TRANSFER_FINISHING);
+    well_behaved(&w);
+    go_on(&w);
+    check_whole(&w);
+}
+
+/* epoll(7) watches what is behind a descriptor: it must be told before the descriptor is closed,
+ * since a duplicate would keep it there for ever. */
+static void test_watch_is_removed(void **state)
+{
+    static const struct {
+        off_t size;
+        bool watched;
+        bool whole;
+    } cases[] = {
+        {SMALL, true, true}, {SMALL, false, true}, {3 * MIB, true, false}, {3 * MIB, false, false}};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+        struct world w;
+        begin(&w, SOCKET_TCP, cases[i].size);
+        int epoll = epoll_create1(EPOLL_CLOEXEC);
+        assert_int_equal(w.t.epoll, -1);
+        w.t.epoll = epoll;
+        w.s->duplicates = 1; /* somebody has one */
+        if (cases[i].watched)
+            assert_int_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, w.t.fd, &event), 0);
+        if (cases[i].whole)
+            well_behaved(&w);
+        step(&w, POLLOUT);
+        if (cases[i].whole)
+            go_on(&w);
+        else
+            transfer_stop(&w.t);
+        assert_int_equal(w.slot.state, cases[i].whole ? TRANSFER_DONE : TRANSFER_ABORTED);
+        assert_int_equal(kernel.n_watches, 0);
+        assert_int_equal(close(epoll), 0);
+    }
+}
+
+/* ---- is it sound? ---- */
+
+/* A slot of a transfer that has come so far, sealed. */
+static void begin_sealed(struct world *w, enum socket_kind kind, enum transfer_state state)
+{
+    begin(w, kind, 3 * MIB);
+    w->source.start = w->slot.start = KIB;
+    w->source.device = 0x0123456789abcdef;
+    w->source.inode = 0xfedcba9876543210;
+    w->slot.peer = (struct peer){.kind = SOCKET_TCP, .is_ipv4 = 1, .port = 4711};
+    w->s->queued = (state == TRANSFER_SENDING ? MIB : 3 * MIB) - KIB;
+    w->slot.offset = w->slot.start + w->s->queued;
+    w->slot.state = (uint8_t)state;
+    transfer_slot_seal(&w->slot, &w->source, kernel_fd(w->s));
+    w->s->slot = NULL;
+}
+
+static bool is_sound(const struct world *w)
+{
+    return transfer_slot_is_sound(
+        &w->slot, &w->source, kernel_fd(w->s), (enum socket_kind)w->s->kind);
+}
+
+static const struct constant {
+    const char *name;
+    size_t offset;
+    size_t size;
+    bool sealed;
+    bool of_the_source;
+} constants[] = {
+#define FIELD(type, field) offsetof(struct type, field), sizeof(((struct type *)0)->field)
+    {"start", FIELD(transfer_slot, start), true, false},
+    {"end", FIELD(transfer_slot, end), true, false},
+    {"size", FIELD(transfer_slot, size), true, false},
+    {"mtime", FIELD(transfer_slot, mtime), true, false},
+    {"started", FIELD(transfer_slot, started), true, false},
+    {"generation", FIELD(transfer_slot, generation), true, false},
+    {"peer", FIELD(transfer_slot, peer), true, false},
+    {"seal", FIELD(transfer_slot, seal), false, false},
+    {"device", FIELD(source, device), true, true},
+    {"inode", FIELD(source, inode), true, true},
+    {"event", FIELD(transfer_slot, event), false, false},
+    {"held", FIELD(transfer_slot, held), false, false},
+    {"resumed", FIELD(transfer_slot, resumed), false, false},
+#undef FIELD
+};
+
+/* One bit of what never changes, and it is found, by the seal itself; of what does, and it is not.
+ */
+static void test_seal(void **state)
+{
+    const struct constant *c = *state;
+    bool found = c->sealed || strcmp(c->name, "seal") == 0;
+    struct world w;
+
+    begin_sealed(&w, SOCKET_MPTCP, TRANSFER_SENDING);
+    for (size_t bit = 0; bit < 8 * c->size; bit++) {
+        uint8_t *byte =
+            (c->of_the_source ? (uint8_t *)&w.source : (uint8_t *)&w.slot) + c->offset + bit / 8;
+        uint32_t seal = w.slot.seal;
+        assert_true(is_sound(&w));
+        *byte ^= (uint8_t)(1 << bit % 8);
+        if (is_sound(&w) == found)
+            fail_msg("bit %zu of its %s", bit, c->name);
+        transfer_slot_seal(&w.slot, &w.source, kernel_fd(w.s));
+        if ((w.slot.seal != seal) != c->sealed)
+            fail_msg("bit %zu of its %s, and its seal", bit, c->name);
+        *byte ^= (uint8_t)(1 << bit % 8);
+        w.slot.seal = seal;
+    }
+}
+
+/* The number of the socket, which no other one ever has. */
+static void test_seal_of_another_socket(void **state)
+{
+    struct world w;
+
+    (void)state;
+    begin_sealed(&w, SOCKET_UNIX, TRANSFER_SENDING);
+    assert_true(is_sound(&w));
+    w.s = kernel_connect(SOCKET_UNIX, NULL);
+    w.s->queued = MIB - KIB;
+    assert_false(is_sound(&w));
+}
+
+struct range {
+    const char *name;
+    off_t start;
+    off_t offset;
+    off_t end;
+    off_t size;
+    uint8_t state;
+    bool sound;
+};
+
+static const struct range ranges[] = {
+    {"nothing sent", 10, 10, 20, 20, TRANSFER_SENDING, true},
+    {"some sent", 10, 11, 20, 20, TRANSFER_SENDING, true},
+    {"all sent, and not yet said so", 10, 20, 20, 20, TRANSFER_SENDING, true},
+    {"a part of the file", 10, 15, 20, 2000, TRANSFER_SENDING, true},
+    {"nothing at all", 0, 0, 0, 0, TRANSFER_DRAINING, true},
+    {"all sent, finishing", 10, 20, 20, 20, TRANSFER_FINISHING, true},
+    {"all sent, draining", 10, 20, 20, 20, TRANSFER_DRAINING, true},
+    {"negative", -10, 10, 20, 20, TRANSFER_SENDING, false},
+    {"before the start", 10, 9, 20, 20, TRANSFER_SENDING, false},
+    {"behind the end", 10, 21, 20, 30, TRANSFER_SENDING, false},
+    {"the end before the start", 20, 20, 10, 30, TRANSFER_SENDING, false},
+    {"more than there is", 10, 11, 20, 19, TRANSFER_SENDING, false},
+    {"a byte too few, finishing", 10, 19, 20, 20, TRANSFER_FINISHING, false},
+    {"a byte too few, draining", 10, 19, 20, 20, TRANSFER_DRAINING, false},
+    {"nowhere", 10, 20, 20, 20, TRANSFER_NOWHERE, false},
+    {"done", 10, 20, 20, 20, TRANSFER_DONE, false},
+    {"aborted", 10, 20, 20, 20, TRANSFER_ABORTED, false},
+    {"no state", 10, 20, 20, 20, 77, false},
+};
+
+static void test_range(void **state)
+{
+    const struct range *c = *state;
+    struct world w;
+
+    begin(&w, SOCKET_UNIX, 3 * MIB);
+    w.slot.start = c->start;
+    w.slot.offset = c->offset;
+    w.slot.end = c->end;
+    w.slot.size = c->size;
+    w.slot.state = c->state;
+    transfer_slot_seal(&w.slot, &w.source, kernel_fd(w.s));
+    assert_int_equal(is_sound(&w), c->sound);
+}
+
+/* TCP knows how many bytes it was given: SIGKILL may have kept sendfile(2) from saying so. */
+static void test_position(void **state)
+{
+    static const struct {
+        enum transfer_state state;
+        off_t more;  /* queued than the slot says */
+        off_t acked; /* less than that */
+        bool fin;
+        bool fin_acked;
+        bool sound;
+    } cases[] = {
+        {TRANSFER_SENDING, 0, 0, false, false, true},
+        {TRANSFER_SENDING, 0, 100, false, false, true},
+        {TRANSFER_SENDING, 1, 0, false, false, false},
+        {TRANSFER_SENDING, -1, 0, false, false, false},
+        {TRANSFER_SENDING, 1, 100, false, false, false},
+        {TRANSFER_SENDING, 64 * KIB, 100, false, false, false},
+        {TRANSFER_FINISHING, 0, 0, false, false, true},
+        {TRANSFER_FINISHING, 0, 1, false, false, true},
+        {TRANSFER_FINISHING, 1, 0, false, false, false},
+        {TRANSFER_FINISHING, -1, 0, false, false, false},
+        {TRANSFER_FINISHING, 0, 0, true, false, false}, /* nobody would have sent it yet */
+        {TRANSFER_DRAINING, 0, 0, false, false, true},
+        {TRANSFER_DRAINING, 0, 100, true, false, true},
+        {TRANSFER_DRAINING, 0, 0, true, false, true},
+        {TRANSFER_DRAINING, 0, 0, true, true, true},
+        {TRANSFER_DRAINING, 1, 0, true, true, false},
+        {TRANSFER_DRAINING, -1, 0, false, false, false},
+        {TRANSFER_DRAINING, -2, 0, true, true, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++)
+        for (int kind = SOCKET_TCP; kind <= SOCKET_VSOCK; kind++) {
+            struct world w;
+            begin_sealed(&w, (enum socket_kind)kind, cases[i].state);
+            w.s->queued += cases[i].more;
+            w.s->acked = w.s->queued - cases[i].acked;
+            w.s->fin = cases[i].fin;
+            w.s->fin_acked = cases[i].fin_acked;
+            if (is_sound(&w) != (cases[i].sound || kind != SOCKET_TCP))
+                fail_msg("case %zu, kind %d", i, kind);
+        }
+}
+
+/* What is acknowledged between the two looks is neither missed nor counted twice. */
+static void test_position_of_a_busy_client(void **state)
+{
+    static const struct {
+        int looks;
+        int error;
+        bool sound;
+    } cases[] = {{1, 0, true}, {2, 0, true}, {99, 0, true}, {100, 0, false}, {100000, 0, false},
+        {0, EINVAL, false}};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct world w;
+        begin_sealed(&w, SOCKET_TCP, TRANSFER_SENDING);
+        w.s->busy_looks = cases[i].looks;
+        w.s->outq_error = cases[i].error;
+        if (is_sound(&w) != cases[i].sound)
+            fail_msg("%d looks", cases[i].looks);
+    }
+}
+
+/* ---- a successor, on a real connection ---- */
+
+enum meanwhile { STAYS, ENDS, CLOSES, RESETS };
+
+static const struct succession {
+    const char *name;
+    enum transfer_state state;
+    bool armed;
+    bool end_sent;
+    bool reads; /* the client has read everything, before that */
+    enum meanwhile client;
+    enum transfer_event end;
+    bool client_has_end;
+} successions[] = {
+    {"finishing", TRANSFER_FINISHING, true, false, false, STAYS, TRANSFER_DRAINED, true},
+    {"finishing, the client has half-closed", TRANSFER_FINISHING, true, false, false, ENDS,
+        TRANSFER_DRAINED, true},
+    {"finishing, the client has reset", TRANSFER_FINISHING, true, false, false, RESETS,
+        TRANSFER_LEFT, false},
+    {"draining, not even disarmed", TRANSFER_DRAINING, true, false, false, STAYS, TRANSFER_DRAINED,
+        true},
+    {"draining, the end not sent", TRANSFER_DRAINING, false, false, false, STAYS, TRANSFER_DRAINED,
+        true},
+    {"draining, the end not sent, the client has half-closed", TRANSFER_DRAINING, false, false,
+        true, ENDS, TRANSFER_DRAINED, true},
+    {"draining, the end not sent, the client has reset", TRANSFER_DRAINING, false, false, true,
+        RESETS, TRANSFER_LEFT, false},
+    {"draining", TRANSFER_DRAINING, false, true, false, STAYS, TRANSFER_DRAINED, true},
+    {"draining, the client has half-closed", TRANSFER_DRAINING, false, true, false, ENDS,
+        TRANSFER_DRAINED, true},
+    {"draining, the client has closed after the end", TRANSFER_DRAINING, false, true, true, CLOSES,
+        TRANSFER_DRAINED, false},
+    {"draining, the client has reset after the end", TRANSFER_DRAINING, false, true, true, RESETS,
+        TRANSFER_DRAINED, false},
+    {"draining, the client has reset before it had all", TRANSFER_DRAINING, false, true, false,
+        RESETS, TRANSFER_LEFT, false},
+};
+
+struct connection_pair {
+    int client;
+    int server;
+    int kept; /* the manager's */
+};
+
+static void connect_for_real(struct connection_pair *pair)
+{
+    const struct timeval patience = {.tv_sec = 10};
+    const int small = 4096; /* so that not all that is sent is received at once */
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    pair->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(pair->client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+    assert_int_equal(
+        setsockopt(pair->client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    assert_int_equal(connect(pair->client, (struct sockaddr *)&address, size), 0);
+    pair->server = accept(listener, NULL, NULL);
+    pair->kept = fcntl(pair->server, F_DUPFD_CLOEXEC, 0);
+    assert_true(pair->kept >= 0);
+    assert_int_equal(close(listener), 0);
+}
+
+static off_t read_all(int client, ssize_t *last)
+{
+    static char buffer[64 * KIB];
+    off_t bytes = 0;
+
+    while ((*last = recv(client, buffer, sizeof(buffer), 0)) > 0)
+        bytes += *last;
+    return bytes;
+}
+
+/* Waits until the socket has come to hear of it; bounded. */
+static void wait_for(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+
+    assert_int_equal(poll(&p, 1, 10000), 1);
+}
+
+static void test_succession(void **state)
+{
+    const struct succession *c = *state;
+    const struct linger now = {1, 0};
+    const int large = 1 << 20;
+    const off_t all = 40 * KIB; /* more than the client's kernel takes, less than fits in both */
+    struct connection_pair pair;
+    struct world w;
+    off_t offset = 0;
+    ssize_t last = 1;
+    off_t got = 0;
+
+    kernel_reset(&w.source, 0);
+    kernel.clock = false;
+    FILE *file = tmpfile();
+    assert_int_equal(ftruncate(fileno(file), all), 0);
+    struct source *source =
+        source_resume(fcntl(fileno(file), F_DUPFD_CLOEXEC, 0), 1, all, TRANSFER_ANY_MTIME, NULL);
+    source->end = all;
+    w.limits = (struct transfer_limits){10 * CLOCK_SECOND, 10 * CLOCK_SECOND};
+
+    /* The process before: all is queued, and then it was killed. */
+    connect_for_real(&pair);
+    assert_int_equal(setsockopt(pair.server, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large)), 0);
+    transfer_slot_init(&w.slot, source, NULL, clock_now());
+    while (offset < all)
+        assert_true(sendfile(pair.server, fileno(file), &offset, (size_t)(all - offset)) > 0);
+    assert_int_equal(transfer_arm(pair.server, SOCKET_TCP), 0);
+    w.slot.offset = all;
+    w.slot.state = (uint8_t)c->state;
+    w.slot.held = 1;
+    transfer_slot_seal(&w.slot, source, pair.server);
+    if (!c->armed)
+        assert_int_equal(setsockopt(pair.server, SOL_SOCKET, SO_LINGER, &(struct linger){0, 0},
+                             sizeof(struct linger)),
+            0);
+    if (c->end_sent)
+        assert_int_equal(shutdown(pair.server, SHUT_WR), 0);
+    assert_int_equal(close(pair.server), 0);
+
+    /* Nobody is there, but the client. */
+    if (c->reads && c->end_sent)
+        got = read_all(pair.client, &last);
+    else if (c->reads)
+        for (char byte[4096]; got < all;)
+            got += recv(pair.client, byte, sizeof(byte), 0);
+    if (c->client == ENDS)
+        assert_int_equal(shutdown(pair.client, SHUT_WR), 0);
+    if (c->client == RESETS)
+        assert_int_equal(setsockopt(pair.client, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+    if (c->client == CLOSES || c->client == RESETS)
+        assert_int_equal(close(pair.client), 0);
+    if (c->client != STAYS)
+        wait_for(pair.kept, POLLIN);
+
+    /* The next process. */
+    assert_int_equal(transfer_slot_is_sound(&w.slot, source, pair.kept, SOCKET_TCP), true);
+    int fd = fcntl(pair.kept, F_DUPFD_CLOEXEC, 0);
+    int flags = fcntl(fd, F_GETFL);
+    assert_int_equal(fcntl(fd, F_SETFL, flags | O_NONBLOCK), 0);
+    transfer_start(&w.t, &w.slot, fd, SOCKET_TCP, source, &w.limits, clock_now());
+    if (!transfer_ended(&w.t))
+        transfer_step(&w.t, 0, clock_now());
+    for (int i = 0; !transfer_ended(&w.t) && i < 100000; i++) {
+        struct pollfd p = {.fd = w.t.wants ? w.t.fd : -1, .events = w.t.wants};
+        char bytes[2048];
+        (void)poll(&p, 1, 1);
+        if (p.revents || clock_now() >= w.t.wake)
+            transfer_step(&w.t, p.revents, clock_now());
+        if (c->client != STAYS && c->client != ENDS)
+            continue;
+        while (last > 0 && (last = recv(pair.client, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+            got += last;
+        if (last < 0 && errno == EAGAIN)
+            last = 1;
+        if (last == 0 && c->client == STAYS)
+            (void)shutdown(pair.client, SHUT_WR);
+    }
+    assert_int_equal(w.t.event, c->end);
+    assert_int_equal(w.slot.state, c->end == TRANSFER_LEFT ? TRANSFER_ABORTED : TRANSFER_DONE);
+    if (c->client_has_end) {
+        assert_int_equal(last, 0);
+        assert_true(got == all);
+    }
+    if (c->client == STAYS || c->client == ENDS)
+        assert_int_equal(close(pair.client), 0);
+    assert_int_equal(close(pair.kept), 0);
+    source_release(source);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* ---- SIGKILL between any two instructions ---- */
+
+/*
+ * The slot is in memory that two processes share, as it is in the table; one is stepped through
+ * what it does, an instruction at a time, and after each of them the other looks.
+ */
+struct pace {
+    const char *name;
+    enum transfer_state state;
+    void (*prepare)(struct world *w);
+    void (*work)(struct world *w);
+    enum transfer_state next;
+    enum transfer_event event;
+};
+
+static void prepare_nothing(struct world *w)
+{
+    (void)w;
+}
+
+static void prepare_all_acknowledged(struct world *w)
+{
+    kernel_do(EVENT_ACK, w->s, ALL);
+}
+
+static void prepare_both_ended(struct world *w)
+{
+    kernel_do(EVENT_ACK, w->s, ALL);
+    kernel_do(EVENT_ENDS, w->s, 0);
+    transfer_step(&w->t, POLLIN, kernel.now);
+}
+
+static void prepare_truncated(struct world *w)
+{
+    kernel_do(EVENT_TRUNCATE, w->s, 10);
+}
+
+static void prepare_the_last_turn(struct world *w)
+{
+    step(w, POLLOUT);
+    step(w, POLLOUT);
+}
+
+static void work_step(struct world *w)
+{
+    transfer_step(&w->t, POLLOUT | POLLIN, kernel.now);
+}
+
+static void work_stop(struct world *w)
+{
+    transfer_stop(&w->t);
+}
+
+static void work_restart(struct world *w)
+{
+    w->s->restarted_at_end = true;
+    transfer_start(
+        &w->t, w->t.slot, kernel_fd(w->s), SOCKET_TCP, &w->source, &w->limits, kernel.now);
+}
+
+static void work_init(struct world *w)
+{
+    struct transfer_slot *slot = w->t.slot;
+    const struct peer peer = {.kind = SOCKET_TCP, .is_ipv4 = 1, .port = 4711};
+
+    transfer_slot_init(slot, &w->source, &peer, 4711);
+}
+
+static void prepare_old_slot(struct world *w)
+{
+    memset(w->t.slot, 0xee, sizeof(*w->t.slot));
+    w->t.slot->state = TRANSFER_NOWHERE;
+    w->source.start = 1;
+    w->source.mtime = 2;
+    w->source.generation = 3;
+}
+
+static const struct pace paces[] = {
+    {"a slot that was used before", TRANSFER_NOWHERE, prepare_old_slot, work_init, TRANSFER_SENDING,
+        TRANSFER_NOTHING},
+    {"all at once", TRANSFER_SENDING, prepare_nothing, work_step, TRANSFER_DRAINING,
+        TRANSFER_QUEUED_AT_ONCE},
+    {"the last turn", TRANSFER_SENDING, prepare_the_last_turn, work_step, TRANSFER_FINISHING,
+        TRANSFER_QUEUED},
+    {"a file that is too short", TRANSFER_SENDING, prepare_truncated, work_step, TRANSFER_ABORTED,
+        TRANSFER_SHORT},
+    {"a signal", TRANSFER_SENDING, prepare_nothing, work_stop, TRANSFER_ABORTED, TRANSFER_STOPPED},
+    {"all acknowledged", TRANSFER_FINISHING, prepare_all_acknowledged, work_step, TRANSFER_DRAINING,
+        TRANSFER_ACKNOWLEDGED},
+    {"a signal while it finishes", TRANSFER_FINISHING, prepare_nothing, work_stop, TRANSFER_ABORTED,
+        TRANSFER_STOPPED},
+    {"all drained", TRANSFER_DRAINING, prepare_both_ended, work_step, TRANSFER_DONE,
+        TRANSFER_DRAINED},
+    {"a signal while it drains", TRANSFER_DRAINING, prepare_nothing, work_stop, TRANSFER_ABORTED,
+        TRANSFER_STOPPED},
+    {"a restart while it finishes", TRANSFER_FINISHING, prepare_nothing, work_restart,
+        TRANSFER_FINISHING, TRANSFER_RESTARTED},
+    {"a restart while it drains", TRANSFER_DRAINING, prepare_nothing, work_restart,
+        TRANSFER_DRAINING, TRANSFER_RESTARTED},
+};
+
+/* After each instruction; returns why it is not as table.h has it. */
+static const char *look_at_slot(const struct pace *c, const struct transfer_slot *slot,
+    const struct transfer_slot *whole, bool *moved)
+{
+    if (slot->state != c->state && slot->state != c->next)
+        return "another state";
+    if (slot->state == c->state && c->state != c->next)
+        return *moved ? "back again" : NULL;
+    if (slot->state == TRANSFER_SENDING && c->state == TRANSFER_NOWHERE) {
+        *moved = true;
+        return memcmp(slot, whole, sizeof(*slot)) == 0 ? NULL : "half a promise";
+    }
+    if (c->state == c->next)
+        return NULL;
+    *moved = true;
+    if (slot->event != c->event)
+        return "the state before its event";
+    if (slot->state < TRANSFER_ABORTED && slot->offset != slot->end)
+        return "the state before its offset";
+    return NULL;
+}
+
+static void begin_shared(struct world *w, struct transfer_slot *slot, const struct pace *c)
+{
+    static const off_t sizes[] = {
+        [TRANSFER_SENDING] = SMALL, [TRANSFER_FINISHING] = 3 * MIB, [TRANSFER_DRAINING] = SMALL};
+
+    begin(w, SOCKET_TCP, c->prepare == prepare_the_last_turn ? 3 * MIB : sizes[c->state]);
+    *slot = w->slot;
+    w->s->slot = slot;
+    transfer_start(&w->t, slot, kernel_fd(w->s), SOCKET_TCP, &w->source, &w->limits, kernel.now);
+    while (c->state > TRANSFER_SENDING && slot->state != c->state) {
+        kernel_turn(w->s);
+        transfer_step(&w->t, POLLOUT, kernel.now);
+    }
+    if (c->prepare == prepare_the_last_turn)
+        for (int i = 0; i < 2; i++) {
+            kernel_turn(w->s);
+            transfer_step(&w->t, POLLOUT, kernel.now);
+        }
+    else
+        c->prepare(w);
+    kernel_turn(w->s);
+}
+
+static void test_pace_of_slot(void **state)
+{
+    const struct pace *c = *state;
+    struct transfer_slot *slot =
+        mmap(NULL, sizeof(*slot), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct transfer_slot whole;
+    const char *wrong = NULL;
+    unsigned long steps = 0;
+    bool moved = false;
+    struct world w;
+    int status;
+
+    assert_true(slot != MAP_FAILED);
+    begin_shared(&w, slot, c);
+    struct transfer_slot before = *slot;
+    if (c->work == work_init) { /* what it is to be in the end */
+        work_init(&w);
+        whole = *slot;
+        *slot = before;
+    }
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+            _exit(77);
+        (void)raise(SIGSTOP);
+        c->work(&w);
+        (void)raise(SIGSTOP);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    bool allowed = WIFSTOPPED(status);
+    bool done = false;
+    while (allowed && !wrong && !done && steps < 1000000) {
+        assert_int_equal(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        done = !WIFSTOPPED(status) || (WSTOPSIG(status) == SIGSTOP && steps > 100);
+        wrong = look_at_slot(c, slot, &whole, &moved);
+        steps++;
+    }
+    if (allowed)
+        assert_int_equal(kill(child, SIGKILL), 0);
+    if (!WIFEXITED(status))
+        assert_int_equal(waitpid(child, &status, 0), child);
+    if (!allowed && !getenv("CI")) {
+        print_message("# ptrace(2) is not allowed here\n");
+        skip();
+    }
+    assert_true(allowed);
+    if (wrong)
+        fail_msg("%s, after %lu instructions", wrong, steps);
+    assert_true(done);
+    assert_int_equal(moved, c->state != c->next);
+    assert_int_equal(slot->state, c->next);
+    assert_int_equal(munmap(slot, sizeof(*slot)), 0);
 }
 
 /* Every byte of it has been acknowledged, then the supervisor stops us: that is success. */
@@ -2314,6 +2999,12 @@ static const struct {
     {test_restart_with_everything_queued, "restart: with everything queued"},
     {test_restart_before_the_end_was_sent, "restart: before the end was sent"},
     {test_restart_after_the_client_left, "restart: after the client has left"},
+    {test_restart_keeps_held, "restart: whether the end is held is kept"},
+    {test_restart_before_the_first_byte, "restart: before the first byte"},
+    {test_watch_is_removed, "end: no watch is left"},
+    {test_seal_of_another_socket, "sound: another socket"},
+    {test_position, "sound: as many bytes as TCP says"},
+    {test_position_of_a_busy_client, "sound: while more is acknowledged"},
     {test_stop_after_everything, "stop: after everything"},
     {test_stop_unix_before_proof, "stop: a UNIX socket before the proof"},
     {test_stop_with_both_ends_sent, "stop: with both ends sent"},
@@ -2346,6 +3037,14 @@ int main(void)
             "time: rechecks meet the look, %s", alignments[i].name);
     for (size_t i = 0; i < LENGTH(disks); i++)
         suite_add(&suite, test_disk, &disks[i], "disk: brings it %s", disks[i].name);
+    for (size_t i = 0; i < LENGTH(constants); i++)
+        suite_add(&suite, test_seal, &constants[i], "sound: each bit of its %s", constants[i].name);
+    for (size_t i = 0; i < LENGTH(ranges); i++)
+        suite_add(&suite, test_range, &ranges[i], "sound: %s", ranges[i].name);
+    for (size_t i = 0; i < LENGTH(successions); i++)
+        suite_add(&suite, test_succession, &successions[i], "successor: %s", successions[i].name);
+    for (size_t i = 0; i < LENGTH(paces); i++)
+        suite_add(&suite, test_pace_of_slot, &paces[i], "each instruction: %s", paces[i].name);
     for (size_t i = 0; i < LENGTH(tests); i++)
         suite_add(&suite, tests[i].run, NULL, "%s", tests[i].name);
     return suite_run(&suite, "transfer");
