@@ -5,13 +5,14 @@
  * LISTEN_FDS of another process that made a server send to whatever was open; names that systemd
  * had put out of step with the descriptors; one bad descriptor, and the clients on the good ones
  * saw an empty file; a listening socket whose queue nobody emptied, so that the server was started
- * for it again, for ever. Each case has a process of its own, with real descriptors from 0 to 5.
+ * for it again, for ever. Each case has a process of its own, with real descriptors from 0 to 11.
  */
 
 #include "handover.h"
 #include "kernel.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -20,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,7 +30,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define HANDED  6   /* descriptors 0 to 5 */
+#define HANDED  12  /* descriptors 0 to 11 */
 #define VERDICT 60  /* where the child says what is wrong */
 #define SERVER  200 /* where a thing waits before it becomes 0 to 5 */
 #define CLIENT  300 /* its other end, or one that waits in its queue */
@@ -135,6 +138,8 @@ enum thing {
     DIRECTORY,
     TERMINAL,
     EVENTFD,
+    TABLE,
+    WRITE_END, /* of a pipe */
     SAME_AS_0,
     SAME_AS_3,
 };
@@ -328,6 +333,16 @@ static void make(enum thing thing, int ends[2])
     case EVENTFD:
         ends[0] = eventfd(0, 0);
         break;
+    case TABLE:
+        ends[0] = memfd_create("decant", MFD_ALLOW_SEALING);
+        CHECK(fcntl(ends[0], F_ADD_SEALS, F_SEAL_SHRINK) == 0, "%m");
+        break;
+    case WRITE_END:
+        CHECK(pipe(ends) == 0, "%m");
+        int read_end = ends[0];
+        ends[0] = ends[1];
+        ends[1] = read_end;
+        break;
     }
     CHECK(ends[0] >= 0, "%m");
 }
@@ -361,6 +376,10 @@ struct hand {
     int64_t watchdog;  /* ns */
     int listen_fds_error;
     bool no_dev_null;
+    const char *stored;  /* what systemd's store has kept, as format_stored() says it */
+    unsigned int kept;   /* a bit for each descriptor: the store has it as well */
+    struct rlimit limit; /* of descriptors; 0: as it is */
+    rlim_t raised_to;
 };
 
 #define STDIN_FILE      (-1)
@@ -369,6 +388,7 @@ struct hand {
 #define REFUSED(e, ...) .error = (e), .status = EX_PROTOCOL, .says = {__VA_ARGS__}
 #define FAILED(e, ...)  .error = (e), .status = EX_OSERR, .says = {__VA_ARGS__}
 #define START_IT        "systemd-socket-activate --accept"
+#define BIT(fd)         (1u << (fd))
 
 static const struct hand hands[] = {
     {"inetd: TCP on 0, 1 and 2", {TCP4, INETD}, .n = 1, .channel = CHANNEL_SYSLOG},
@@ -617,6 +637,128 @@ static const struct hand hands[] = {
         .channel = CHANNEL_SYSLOG, FAILED(EMFILE, "fcntl")},
     {"fails: arming", {LOCAL, DEV_NULL, DEV_NULL}, .domain = AF_INET, .setsockopt_error = ENOBUFS,
         FAILED(ENOBUFS, "setsockopt: ")},
+
+    {"store: nothing in it", {ALONE, LISTEN4}, OURS, "1", {"NOTIFY_SOCKET=%N", "FDSTORE=4224"},
+        .listeners = 1, .notify = true, .stored = "0 of 4224"},
+    {"store: all that there can be",
+        {ALONE, LISTEN4, TABLE, PIPE, WRITE_END, FILE_ONE, TCP4, LOCAL}, OURS, "7",
+        {"NOTIFY_SOCKET=%N", "FDSTORE=7"}, .listeners = 1, .notify = true,
+        .names = "decant:@table:@witness:@witness:@file-1f:@0:@a", .kept = BIT(8) | BIT(9),
+        .stored =
+            "6 of 7, table 4, witness 5, file 7:1f, socket 8:0:TCP, socket 9:a:UNIX, last 1f"},
+    {"store: the other way round",
+        {ALONE, LISTEN_LOCAL, LOCAL, TCP6, FILE_ONE, WRITE_END, PIPE, TABLE, FILE_TWO}, OURS, "8",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true,
+        .names = "decant:@a:@0:@file-1f:@witness:@witness:@table:@file-2", .kept = BIT(4) | BIT(5),
+        .stored = "7 of 0, table 9, witness 8, file 6:1f, file 10:2, socket 4:a:UNIX, "
+                  "socket 5:0:TCP, last 1f"},
+    {"store: two listening sockets, and a file of OpenFile=",
+        {ALONE, LISTEN4, LISTEN_PATH, FILE_ONE, TABLE, MPTCP}, OURS, "5", {"NOTIFY_SOCKET=%N"},
+        .listeners = 2, .notify = true, .file_fd = 5, .names = "a:b:data:@table:@7f",
+        .kept = BIT(7), .stored = "2 of 0, table 6, socket 7:7f:MPTCP"},
+    {"store: it goes without a message, too", {ALONE, LISTEN4, TABLE, TCP4}, OURS, "3",
+        .listeners = 1, .names = "decant:@table:@0", .kept = BIT(5),
+        .stored = "2 of 0, table 4, socket 5:0:TCP"},
+    {"store: no listening socket", {ALONE, TABLE, FILE_ONE, TCP4}, OURS, "3", {"NOTIFY_SOCKET=%N"},
+        .notify = true, .names = "@table:@file-1:@0", .kept = BIT(5),
+        .stored = "3 of 0, table 3, file 4:1, socket 5:0:TCP, last 1"},
+    {"store: no listening socket, and none else", {ALONE, TABLE, FILE_ONE, PIPE}, OURS, "3",
+        {"NOTIFY_SOCKET=%N"}, .names = "@table:@file-1:@witness",
+        REFUSED(ENOTSOCK, "but no socket", START_IT)},
+    {"store: a listening socket on stdin", {LISTEN4, INETD, TABLE, TCP4}, OURS, "2",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true, .names = "@table:@0", .kept = BIT(4),
+        .channel = CHANNEL_SYSLOG, .stored = "2 of 0, table 3, socket 4:0:TCP"},
+    {"store: clients that have left", {ALONE, LISTEN4, LOST, FRESH}, OURS, "3",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true, .names = "decant:@0:@1",
+        .kept = BIT(4) | BIT(5), .stored = "2 of 0, socket 4:0:TCP, socket 5:1:TCP"},
+    {"store: two tables", {ALONE, LISTEN4, TABLE, TABLE, TABLE}, OURS, "4", {"NOTIFY_SOCKET=%N"},
+        .listeners = 1, .notify = true, .names = "decant:@table:@table:@table",
+        .stored = "3 of 0, table 4 of 3"},
+    {"store: two witnesses", {ALONE, LISTEN4, WRITE_END, PIPE, WRITE_END, PIPE}, OURS, "5",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true,
+        .names = "decant:@witness:@witness:@witness:@witness", .stored = "4 of 0, witness 5"},
+    {"store: half a witness", {ALONE, LISTEN4, WRITE_END}, OURS, "2", {"NOTIFY_SOCKET=%N"},
+        .listeners = 1, .notify = true, .names = "decant:@witness", .stored = "1 of 0"},
+    {"store: names of ours, on something else",
+        {ALONE, LISTEN4, FILE_ONE, TCP4, PIPE, DIRECTORY, LISTEN6}, OURS, "6", {"NOTIFY_SOCKET=%N"},
+        .listeners = 1, .notify = true, .names = "decant:@0:@file-1:@table:@table:@7",
+        .kept = BIT(5) | BIT(8), .stored = "5 of 0, foreign *5:@7"},
+    {"store: the same name twice", {ALONE, LISTEN4, TCP4, TCP6, FILE_ONE, FILE_TWO}, OURS, "5",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true,
+        .names = "decant:@0:@0:@file-3:@file-3", .kept = BIT(4) | BIT(5),
+        .stored = "4 of 0, file 6:3, file 7:3, socket 4:0:TCP, socket 5:0:TCP, last 3"},
+
+    {"foreign: a client of somebody else", {ALONE, LISTEN4, TCP4}, OURS, "2", {"NOTIFY_SOCKET=%N"},
+        .listeners = 1, .notify = true, .names = "decant:other", .kept = BIT(4),
+        .stored = "1 of 0, foreign *1:other"},
+    {"foreign: of all sorts",
+        {ALONE, LISTEN4, PIPE, UDP, FRESH, EVENTFD, DIRECTORY, LOCAL_DATAGRAM, LOST}, OURS, "8",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true, .names = "decant:a:b:c:d:e:f:g",
+        .stored = "7 of 0, foreign *7:g"},
+    {"foreign: a file without a name", {ALONE, LISTEN4, FILE_ONE}, OURS, "2", {"NOTIFY_SOCKET=%N"},
+        .listeners = 1, .notify = true, .names = "decant:stored",
+        .stored = "1 of 0, foreign *1:stored"},
+    {"foreign: names almost as ours", {ALONE, LISTEN4, TCP4, TCP6, PIPE, LOCAL}, OURS, "5",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true, .names = "decant:@00:@G:@Table:@",
+        .kept = BIT(4) | BIT(5) | BIT(7), .stored = "4 of 0, foreign *4:@"},
+    {"foreign: beside ours", {ALONE, LISTEN4, TCP4, TCP6}, OURS, "3", {"NOTIFY_SOCKET=%N"},
+        .listeners = 1, .notify = true, .names = "decant:@4:other", .kept = BIT(4) | BIT(5),
+        .stored = "2 of 0, socket 4:4:TCP, foreign *1:other"},
+    {"foreign: but nobody to keep it", {ALONE, LISTEN4, TCP4}, OURS, "2", .names = "decant:other",
+        REFUSED(EPROTOTYPE, "descriptor 4 is a connected socket and descriptor 3 a listening one")},
+    {"foreign: a pipe, and nobody to keep it", {ALONE, LISTEN4, PIPE}, OURS, "2",
+        .names = "decant:other", REFUSED(EPROTOTYPE, "descriptor 4 is a pipe")},
+    {"foreign: but the names are out of step", {ALONE, LISTEN4, PIPE}, OURS, "2",
+        {"NOTIFY_SOCKET=%N"}, .names = "decant:other:third",
+        REFUSED(EPROTOTYPE, "descriptor 4 is a pipe")},
+    {"foreign: without a listening socket it is a client", {ALONE, TCP4}, OURS, "1",
+        {"NOTIFY_SOCKET=%N"}, .n = 1, .notify = true, .names = "other", .stored = "0 of 0"},
+
+    {"store: the hand-over fails, and it stays", {ALONE, LISTEN4, TCP4, LOCAL, PIPE}, OURS, "4",
+        .names = "decant:@0:@1:other", .kept = BIT(4) | BIT(5),
+        REFUSED(EPROTOTYPE, "descriptor 6 is a pipe")},
+    {"store: the same, the other way round", {ALONE, PIPE, TCP4, LISTEN4, LOCAL}, OURS, "4",
+        {"NOTIFY_SOCKET=%N"}, .names = "other:@0:decant:@1", .kept = BIT(4) | BIT(6),
+        REFUSED(EPROTOTYPE, "descriptor 3 is a pipe")},
+    {"store: the listening socket fails, and it stays", {ALONE, LISTEN4, TCP4}, OURS, "2",
+        {"NOTIFY_SOCKET=%N"}, .names = "decant:@0", .kept = BIT(4), .setsockopt_error = ENOBUFS,
+        FAILED(ENOBUFS, "setsockopt: ")},
+    {"store: no memory, and it stays (1)", {ALONE, LISTEN4, TCP4}, OURS, "2", {"NOTIFY_SOCKET=%N"},
+        .names = "decant:@0", .kept = BIT(4), .calloc_fails = 1, FAILED(ENOMEM, "calloc")},
+    {"store: no memory, and it stays (3)", {ALONE, LISTEN4, TCP4}, OURS, "2", {"NOTIFY_SOCKET=%N"},
+        .names = "decant:@0", .kept = BIT(4), .calloc_fails = 3, FAILED(ENOMEM, "calloc")},
+    {"store: no memory, and it stays (4)", {ALONE, LISTEN4, TCP4}, OURS, "2", {"NOTIFY_SOCKET=%N"},
+        .names = "decant:@0", .kept = BIT(4), .calloc_fails = 4, FAILED(ENOMEM, "calloc")},
+
+    {"FDSTORE: 0", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE=0"}, .listeners = 1, .stored = "0 of 0"},
+    {"FDSTORE: 1", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE=1"}, .listeners = 1, .stored = "0 of 1"},
+    {"FDSTORE: 4294967295", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE=4294967295"}, .listeners = 1,
+        .stored = "0 of 4294967295"},
+    {"FDSTORE: 4294967296", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE=4294967296"}, .listeners = 1,
+        .stored = "0 of 0"},
+    {"FDSTORE: beyond anything", {ALONE, LISTEN4}, OURS, "1",
+        {"FDSTORE=99999999999999999999999999"}, .listeners = 1, .stored = "0 of 0"},
+    {"FDSTORE: empty", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE="}, .listeners = 1,
+        .stored = "0 of 0"},
+    {"FDSTORE: negative", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE=-5"}, .listeners = 1,
+        .stored = "0 of 0"},
+    {"FDSTORE: with a sign", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE=+5"}, .listeners = 1,
+        .stored = "0 of 0"},
+    {"FDSTORE: with a space", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE= 5"}, .listeners = 1,
+        .stored = "0 of 0"},
+    {"FDSTORE: a number and more", {ALONE, LISTEN4}, OURS, "1", {"FDSTORE=5x"}, .listeners = 1,
+        .stored = "0 of 0"},
+
+    {"RLIMIT_NOFILE: raised to what is needed", {ALONE, LISTEN4, TABLE}, OURS, "2", .listeners = 1,
+        .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {20, 400}, .raised_to = 69},
+    {"RLIMIT_NOFILE: just enough", {ALONE, LISTEN4, TABLE}, OURS, "2", .listeners = 1,
+        .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {69, 400}, .raised_to = 69},
+    {"RLIMIT_NOFILE: one too few", {ALONE, LISTEN4, TABLE}, OURS, "2", .listeners = 1,
+        .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {68, 400}, .raised_to = 69},
+    {"RLIMIT_NOFILE: more than enough", {ALONE, LISTEN4}, OURS, "1", .listeners = 1,
+        .limit = {300, 400}, .raised_to = 300},
+    {"RLIMIT_NOFILE: as far as it goes", {ALONE, LISTEN4, TABLE}, OURS, "2", .listeners = 1,
+        .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {20, 40}, .raised_to = 40},
 };
 
 /* ---- one of them, in the child ---- */
@@ -719,6 +861,8 @@ static void lay_out(const struct hand *c)
             CHECK(dup2(ends[0], SERVER + i) >= 0 && close(ends[0]) == 0, "%m");
         if (ends[1] >= 0)
             CHECK(dup2(ends[1], CLIENT + i) >= 0 && close(ends[1]) == 0, "%m");
+        if (c->kept & BIT(i))
+            CHECK(dup2(SERVER + i, KEPT + i) >= 0, "%m");
         if (is_listening(c->things[i])) {
             CHECK(dup2(SECOND - 1, SECOND + i) >= 0 && close(SECOND - 1) == 0, "%m");
             CHECK(dup2(SERVER + i, KEPT + i) >= 0, "%m");
@@ -776,6 +920,11 @@ static void check_clients(const struct hand *c, bool gone)
 {
     for (int i = 0; i < HANDED; i++) {
         bool tcp = is_tcp_client(c->things[i]);
+        if (c->kept & BIT(i)) { /* whatever happens: another process may go on with it */
+            if (tcp || c->things[i] == LOCAL)
+                CHECK(look_at(CLIENT + i) == VIEW_OPEN, "client %d, who was kept", i);
+            continue;
+        }
         if (is_listening(c->things[i]) && is_handed(c, i))
             check_queue(c, i, gone && c->error != 0);
         if ((!tcp && c->things[i] != LOCAL) || c->domain == AF_PHONET || c->protocol ||
@@ -926,7 +1075,7 @@ static void check_environment(void)
 {
     static const char *const names[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
         "JOURNAL_STREAM", "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT",
-        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"};
+        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "FDSTORE"};
 
     for (size_t i = 0; i < LENGTH(names); i++)
         CHECK(!getenv(names[i]), "%s is still there", names[i]);
@@ -947,6 +1096,71 @@ static void check_notify(const struct hand *c, const struct handover *handover)
     CHECK(memcmp(text, "READY=1", 7) == 0, "%.7s", text);
 }
 
+/* What of the store has come over, and each in its place; and each descriptor ours alone. */
+static void format_stored(const struct stored *stored, char *text, size_t size)
+{
+    static const char *const kinds[] = {"TCP", "MPTCP", "UNIX", "vsock"};
+    size_t n = (size_t)snprintf(text, size, "%u of %u", stored->n, stored->most);
+
+    if (stored->table >= 0)
+        n += (size_t)snprintf(text + n, size - n, ", table %d", stored->table);
+    if (stored->n_tables > 1)
+        n += (size_t)snprintf(text + n, size - n, " of %u", stored->n_tables);
+    if (stored->witness >= 0)
+        n += (size_t)snprintf(text + n, size - n, ", witness %d", stored->witness);
+    for (size_t i = 0; i < stored->n_files; i++)
+        n += (size_t)snprintf(
+            text + n, size - n, ", file %d:%x", stored->files[i].fd, stored->files[i].generation);
+    for (size_t i = 0; i < stored->n_sockets; i++)
+        n += (size_t)snprintf(text + n, size - n, ", socket %d:%x:%s", stored->sockets[i].fd,
+            stored->sockets[i].slot, kinds[stored->sockets[i].kind]);
+    if (stored->last_generation > 0)
+        n += (size_t)snprintf(text + n, size - n, ", last %x", stored->last_generation);
+    if (stored->n_foreign > 0)
+        (void)snprintf(text + n, size - n, ", foreign *%u:%s", stored->n_foreign, stored->foreign);
+}
+
+static void check_stored(const struct hand *c, const struct handover *handover)
+{
+    char text[400];
+    int n = c->listen_fds ? atoi(c->listen_fds) : 0;
+
+    if (!c->stored)
+        return;
+    format_stored(&handover->stored, text, sizeof(text));
+    CHECK(strcmp(text, c->stored) == 0, "'%s', not '%s'", text, c->stored);
+    for (int fd = 3; fd < 3 + n; fd++) {
+        char is[20];
+        int length = snprintf(is, sizeof(is), " %d", fd);
+        const char *at = strchr(text, ',') ? strstr(strchr(text, ','), is) : NULL;
+        bool listed = at && !isdigit((unsigned char)at[length]);
+        bool ours = listed || fd == c->file_fd || c->n > 0 ||
+                    (is_listening(c->things[fd]) && !(c->kept & BIT(fd)));
+        int flags = fcntl(fd, F_GETFD);
+        CHECK(flags < 0 || flags & FD_CLOEXEC, "a child would hold %d", fd);
+        CHECK(ours || flags < 0 || fd == handover->notify.fd, "%d is open, '%s'", fd, text);
+        CHECK(!ours || flags >= 0, "%d is closed, '%s'", fd, text);
+    }
+}
+
+/* None is left open, and yet none is reset: that is for check_clients() to see. */
+static void check_stored_end(const struct hand *c)
+{
+    int n = c->listen_fds && c->stored ? atoi(c->listen_fds) : 0;
+
+    for (int fd = 3; fd < 3 + n; fd++)
+        CHECK(fd == c->file_fd || fcntl(fd, F_GETFD) < 0, "%d is still open", fd);
+}
+
+static void check_limit(const struct hand *c)
+{
+    struct rlimit limit;
+
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "%m");
+    if (c->raised_to > 0)
+        CHECK(limit.rlim_cur == c->raised_to, "%ju", (uintmax_t)limit.rlim_cur);
+}
+
 static void check_taken(const struct hand *c, struct handover *handover)
 {
     size_t n = 0;
@@ -959,12 +1173,14 @@ static void check_taken(const struct hand *c, struct handover *handover)
         bool connected = is_tcp_client(thing) || thing == LOST || thing == LOCAL;
         if (connected && is_handed(c, i) && c->n > 0)
             check_connection(c, &handover->connections[n++], i);
-        if (is_listening(thing) && is_handed(c, i))
+        if (is_listening(thing) && is_handed(c, i) && !(c->kept & BIT(i)))
             check_listener(c, &handover->listeners[listeners++], i);
     }
     CHECK(n == handover->n_connections, "%zu of them checked", n);
     CHECK(listeners == handover->n_listeners, "%zu of them checked", listeners);
     check_notify(c, handover);
+    check_stored(c, handover);
+    check_limit(c);
     int file = c->file_fd == STDIN_FILE ? 0 : c->file_fd == 0 ? -1 : c->file_fd;
     CHECK(handover->file_fd == file, "file %d, not %d", handover->file_fd, file);
     CHECK(handover->file_is_stdin == (c->file_fd == STDIN_FILE), "stdin?");
@@ -993,6 +1209,8 @@ static void child(const struct hand *c)
     kernel.protocol = c->protocol ? c->protocol : c->domain == AF_INET ? IPPROTO_TCP : 0;
     kernel.listen_fds_error = c->listen_fds_error;
     kernel.setsockopt_error = c->setsockopt_error;
+    if (c->limit.rlim_max > 0)
+        CHECK(setrlimit(RLIMIT_NOFILE, &c->limit) == 0, "%m");
     int r = handover_take(&handover, &problem);
     fake.fcntl_command = 0;
     kernel.setsockopt_error = 0;
@@ -1013,6 +1231,9 @@ static void child(const struct hand *c)
     CHECK(handover.n_connections == 0 && !handover.connections, "something is left");
     CHECK(handover.n_listeners == 0 && !handover.listeners, "something is left");
     CHECK(handover.notify.fd == -1, "something is left");
+    CHECK(handover.stored.table == -1 && !handover.stored.sockets && !handover.stored.files,
+        "something is left");
+    check_stored_end(c);
     handover_end(&handover); /* once more does nothing */
     if (r == 0 && c->domain == 0)
         check_clients(c, true);
