@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -187,6 +188,112 @@ static void test_gone(void **state)
     notify_close(&notify);
 }
 
+/* ---- with descriptors ---- */
+
+/* Those that came with a message; they are what was sent, and another's. */
+static int take_descriptors(int manager, const char *lines, int *fds, int most)
+{
+    char text[600];
+    union {
+        char room[CMSG_SPACE(10 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {text, sizeof(text) - 1};
+    struct msghdr message = {.msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.room,
+        .msg_controllen = sizeof(control.room)};
+
+    ssize_t n = recvmsg(manager, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return -errno;
+    text[n] = '\0';
+    assert_string_equal(text, lines);
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header)
+        return 0;
+    assert_int_equal(header->cmsg_type, SCM_RIGHTS);
+    int n_fds = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    assert_true(n_fds <= most);
+    memcpy(fds, CMSG_DATA(header), (size_t)n_fds * sizeof(int));
+    return n_fds;
+}
+
+static void check_same(int one, int other)
+{
+    struct stat first;
+    struct stat second;
+
+    assert_true(one != other);
+    assert_int_equal(fstat(one, &first) + fstat(other, &second), 0);
+    assert_true(first.st_dev == second.st_dev && first.st_ino == second.st_ino);
+}
+
+static void test_descriptors(void **state)
+{
+    struct notify notify;
+    int ends[2];
+    int got[10];
+
+    (void)state;
+    int manager = listen_at("@decant-test-notify");
+    notify_open(&notify, "@decant-test-notify", NULL);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    for (size_t n = 1; n <= NOTIFY_MOST_FDS; n++) {
+        assert_int_equal(notify_send_fds(&notify, "FDSTORE=1\nFDNAME=@0", ends, n), 0);
+        assert_int_equal(take_descriptors(manager, "FDSTORE=1\nFDNAME=@0", got, 10), (int)n);
+        for (size_t i = 0; i < n; i++) {
+            check_same(got[i], ends[i]);
+            assert_int_equal(fcntl(ends[i], F_GETFD), FD_CLOEXEC); /* ours is still ours */
+            assert_int_equal(close(got[i]), 0);
+        }
+    }
+    /* And then one without any, in the same order. */
+    assert_int_equal(notify_send_fds(&notify, "BARRIER=1", &ends[1], 1), 0);
+    assert_int_equal(notify_send(&notify, "READY=1"), 0);
+    assert_int_equal(take_descriptors(manager, "BARRIER=1", got, 10), 1);
+    assert_int_equal(close(got[0]), 0);
+    assert_int_equal(take_descriptors(manager, "READY=1", got, 10), 0);
+    assert_int_equal(notify_send_fds(&notify, "FDSTORE=1", (int[]){-1}, 1), -EBADF);
+    assert_int_equal(take_descriptors(manager, "", got, 10), -EAGAIN);
+    notify_close(&notify);
+    assert_int_equal(notify_send_fds(&notify, "FDSTORE=1", ends, 2), -ENOTCONN);
+    assert_int_equal(close(ends[0]) + close(ends[1]) + close(manager), 0);
+}
+
+/* A manager that does not keep up: this one is lost, and so is no descriptor of the others. */
+static void test_descriptors_full(void **state)
+{
+    struct notify notify;
+    int ends[2];
+    int got[10];
+    int n = 0;
+    int r;
+
+    (void)state;
+    int manager = listen_at("@decant-test-notify");
+    notify_open(&notify, "@decant-test-notify", NULL);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    (void)alarm(20); /* should it wait */
+    while ((r = notify_send_fds(&notify, "FDSTORE=1", ends, 2)) == 0)
+        assert_true(++n < 100000);
+    assert_int_equal(r, -EAGAIN);
+    assert_int_equal(notify_send_fds(&notify, "FDSTORE=1", ends, 1), -EAGAIN);
+    (void)alarm(300);
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(take_descriptors(manager, "FDSTORE=1", got, 10), 2);
+        assert_int_equal(close(got[0]) + close(got[1]), 0);
+    }
+    assert_int_equal(take_descriptors(manager, "", got, 10), -EAGAIN);
+    assert_int_equal(close(manager), 0);
+    assert_int_equal(notify_send_fds(&notify, "FDSTORE=1", ends, 1), -ECONNREFUSED);
+    assert_int_equal(close(ends[1]), 0);
+    char byte;
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* nobody else has the other end any more */
+    assert_int_equal(close(ends[0]), 0);
+    notify_close(&notify);
+}
+
 /* ---- WATCHDOG_USEC ---- */
 
 struct number {
@@ -238,6 +345,8 @@ int main(void)
     suite_add(&suite, test_not_wanted, NULL, "place: none");
     suite_add(&suite, test_full, NULL, "full: the message is lost, and nobody waits");
     suite_add(&suite, test_full_and_blocking, NULL, "full: although the socket blocks");
+    suite_add(&suite, test_descriptors, NULL, "descriptors: one, two, and none");
+    suite_add(&suite, test_descriptors_full, NULL, "descriptors: full, and gone");
     suite_add(&suite, test_gone, NULL, "gone: an error, and no signal");
     for (size_t i = 0; i < LENGTH(numbers); i++)
         suite_add(&suite, test_number, &numbers[i], "watchdog: %s",

@@ -11,10 +11,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -126,6 +128,13 @@ static const struct ending endings[] = {
     {TRANSFER_STALLED, NULL, 0, "client stalled: ", ": it acknowledged nothing for a whole timeout",
         LOG_NOTICE, 75},
     {TRANSFER_STOPPED, NULL, 0, "stopped: ", ": a signal asked for it", LOG_NOTICE, 75},
+    {TRANSFER_KILLED, NULL, 0, "killed: ",
+        ": with the process that sent it, before systemd had its socket to keep", LOG_NOTICE, 75},
+    {TRANSFER_BROKEN, "its slot is damaged", 0, "failed: ", ": its slot is damaged", LOG_ERR, 71},
+    /* what ends nothing: a damaged slot may say so all the same */
+    {TRANSFER_NOTHING, NULL, 0, "failed: ", "B/s", LOG_ERR, 71},
+    {TRANSFER_PROGRESS, NULL, 0, "failed: ", "B/s", LOG_ERR, 71},
+    {TRANSFER_RESTARTED, NULL, 0, "failed: ", "B/s", LOG_ERR, 71},
 };
 
 static bool ends_with(const char *text, const char *end)
@@ -218,7 +227,11 @@ struct line {
     off_t acknowledged;
     int64_t ns;
     const char *says;
+    uint8_t resumed;
 };
+
+/* What a line does not say is 0. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 static const struct line lines[] = {
     {"nothing, in no time", 0, 0, 0, 0, "0 of 0 bytes sent, 0 acknowledged, in 0.000 s, 0 B/s"},
@@ -239,6 +252,16 @@ static const struct line lines[] = {
     {"gigabytes", (off_t)5 << 30, (off_t)5 << 30, (off_t)5 << 30, CLOCK_SECOND,
         "5368709120 of 5368709120 bytes sent, 5368709120 acknowledged, in 1.000 s, 5.4 GB/s"},
     {"the largest file in a nanosecond", INT64_MAX, INT64_MAX, INT64_MAX, 1, " TB/s"},
+    {"nobody knows what was acknowledged", 900, 1000, -1, CLOCK_SECOND,
+        "900 of 1000 bytes sent, ? acknowledged, in 1.000 s, 0 B/s\n"},
+    {"nobody knows, and nothing was sent", 0, 1000, -1, CLOCK_SECOND,
+        "0 of 1000 bytes sent, ? acknowledged, in 1.000 s, 0 B/s\n"},
+    {"never resumed", 5, 5, 5, CLOCK_SECOND, " 5 B/s\n"},
+    {"resumed once", 5, 5, 5, CLOCK_SECOND, " 5 B/s, resumed once\n", 1},
+    {"resumed twice", 5, 5, 5, CLOCK_SECOND, " 5 B/s, resumed 2 times\n", 2},
+    {"resumed 254 times", 5, 5, 5, CLOCK_SECOND, " 5 B/s, resumed 254 times\n", 254},
+    {"resumed more often than it can count", 5, 5, 5, CLOCK_SECOND,
+        " 5 B/s, resumed 255 times or more\n", 255},
 };
 
 static void test_line(void **state)
@@ -251,6 +274,7 @@ static void test_line(void **state)
     end_with(&e, TRANSFER_DRAINED);
     e.slot.offset = c->sent;
     e.slot.end = c->promised;
+    e.slot.resumed = c->resumed;
     e.t.acknowledged = c->acknowledged;
     kernel.now = e.slot.started + c->ns;
     report_open(&report, CHANNEL_STDERR, LOG_INFO);
@@ -435,12 +459,25 @@ static void say_notice(struct report *report)
     report_note(report, LOG_NOTICE, evil);
 }
 
+static void say_one_left(struct report *report)
+{
+    report_left(report, 1);
+}
+
+static void say_many_left(struct report *report)
+{
+    report_left(report, 4000000000u);
+}
+
 static const struct word words[] = {
     {"one refused", say_one_refused, "<5>refused: 1 client reset: REASON\n", LOG_NOTICE, 75},
     {"many refused", say_many_refused, "<5>refused: 5000000000 clients reset: REASON\n", LOG_NOTICE,
         75},
     {"refused, for an evil reason", say_evil_refused,
         "<5>refused: 2 clients reset: a?<0>b??c?[2Jd?e%s%n\xc3\xa4?\n", LOG_NOTICE, 75},
+    {"one is left", say_one_left, "<5>1 transfer is left to the next decant\n", LOG_NOTICE, 0},
+    {"many are left", say_many_left, "<5>4000000000 transfers are left to the next decant\n",
+        LOG_NOTICE, 0},
     {"a warning", say_warning, "<4>WORDS 100 %s\n", LOG_WARNING, 0},
     {"a notice", say_notice, "<5>a?<0>b??c?[2Jd?e%s%n\xc3\xa4?\n", LOG_NOTICE, 0},
 };
@@ -486,6 +523,80 @@ static void test_wants(void **state)
         }
 }
 
+/* ---- the end ---- */
+
+/* How a process ends that says so; what came of SIGTERM before must not matter. */
+static int end_process(int status, bool left, void (*before)(void))
+{
+    struct report report;
+    int how;
+
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        report_open(&report, CHANNEL_STDERR, -1);
+        report.status = status;
+        if (before)
+            before();
+        if (left)
+            report_left(&report, 3);
+        _exit(report_end(&report));
+    }
+    assert_int_equal(waitpid(pid, &how, 0), pid);
+    return how;
+}
+
+static void block_it(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static void ignore_it(void)
+{
+    (void)signal(SIGTERM, SIG_IGN);
+}
+
+static void block_and_ignore_it(void)
+{
+    block_it();
+    ignore_it();
+}
+
+static void take_it(int number)
+{
+    (void)number;
+    _exit(99);
+}
+
+static void handle_it(void)
+{
+    (void)signal(SIGTERM, take_it);
+}
+
+static void test_end(void **state)
+{
+    static const int statuses[] = {0, 64, 65, 66, 71, 74, 75, 76};
+    static void (*const befores[])(void) = {
+        NULL, block_it, ignore_it, block_and_ignore_it, handle_it};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(statuses); i++) {
+        int how = end_process(statuses[i], false, NULL);
+        assert_true(WIFEXITED(how));
+        assert_int_equal(WEXITSTATUS(how), statuses[i]);
+    }
+    for (size_t i = 0; i < LENGTH(befores); i++) {
+        int how = end_process(i % 2 ? 75 : 0, true, befores[i]);
+        if (!WIFSIGNALED(how) || WTERMSIG(how) != SIGTERM)
+            fail_msg("case %zu: status 0x%x", i, (unsigned)how);
+    }
+}
+
 /* ---- problems ---- */
 
 static void test_problem_is_cut(void **state)
@@ -513,8 +624,9 @@ static void test_problem_of_a_call(void **state)
 
 int main(void)
 {
-    static const char *const names[] = {
-        "complete", "shrank", "changed", "unreadable", "failed", "left", "stalled", "stopped"};
+    static const char *const names[] = {"complete", "shrank", "changed", "unreadable", "failed",
+        "left", "stalled", "stopped", "killed", "a damaged slot", "nothing", "progress",
+        "a restart"};
     static struct suite suite;
 
     for (size_t i = 0; i < LENGTH(endings); i++)
@@ -533,6 +645,7 @@ int main(void)
     for (size_t i = 0; i < LENGTH(words); i++)
         suite_add(&suite, test_word, &words[i], "word: %s", words[i].name);
     suite_add(&suite, test_wants, NULL, "wants: as it prints");
+    suite_add(&suite, test_end, NULL, "end: a status, or by SIGTERM where transfers are left");
     suite_add(&suite, test_problem_is_cut, NULL, "problem: cut to fit");
     suite_add(&suite, test_problem_of_a_call, NULL, "problem: of a call");
     return suite_run(&suite, "report");

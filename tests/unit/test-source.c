@@ -1011,6 +1011,250 @@ static void test_openings(void **state)
     assert_int_equal(count_descriptors(), descriptors);
 }
 
+/* ---- what a process before has begun ---- */
+
+static void make_below(void);
+
+struct resumption {
+    const char *name;
+    off_t size; /* as it was */
+    int64_t mtime;
+    off_t is; /* the size by now */
+    off_t end;
+    int check;
+};
+
+#define MTIME (INT64_C(1000000000) * CLOCK_SECOND + 1) /* as make_file() sets it */
+
+static const struct resumption resumptions[] = {
+    {"as it was", SIZE, MTIME, SIZE, SIZE, 0},
+    {"written to", SIZE, MTIME - 1, SIZE, SIZE, -ESTALE},
+    {"grown", SIZE, MTIME, SIZE + 1, SIZE, -ESTALE},
+    {"shrunk", SIZE, MTIME, SIZE - 1, SIZE, -ENODATA},
+    {"shrunk, behind the promise", SIZE, MTIME, SIZE - 1, SIZE - 1, -ESTALE},
+    {"written to, allowed", SIZE, TRANSFER_ANY_MTIME, SIZE, SIZE, 0},
+    {"grown, allowed", SIZE, TRANSFER_ANY_MTIME, 2 * SIZE, SIZE, 0},
+    {"shrunk, allowed", SIZE, TRANSFER_ANY_MTIME, SIZE - 1, SIZE, -ENODATA},
+    {"shrunk, behind the promise, allowed", SIZE, TRANSFER_ANY_MTIME, SIZE - 1, SIZE - 1, 0},
+};
+
+static void test_resumption(void **state)
+{
+    const struct resumption *c = *state;
+    int descriptors = count_descriptors();
+    struct stat status;
+    char path[300];
+
+    make_file(c->is);
+    int fd = open("file", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fstat(fd, &status), 0);
+    struct source *source = source_resume(fd, 77, c->size, c->mtime, "NAME");
+    assert_non_null(source);
+    assert_int_equal(source->fd, fd);
+    assert_int_equal(source->generation, 77);
+    assert_int_equal(source->transfers, 1);
+    assert_false(source->current);
+    assert_int_equal(source->allow_changes, c->mtime == TRANSFER_ANY_MTIME);
+    assert_true(source->size == c->size && source->mtime == c->mtime);
+    assert_true(source->device == status.st_dev && source->inode == status.st_ino);
+    assert_non_null(realpath("file", path));
+    assert_string_equal(source->name, path);
+    assert_int_equal(source_check(source, c->end), c->check);
+    source_hold(source);
+    source_release(source);
+    assert_true(fcntl(fd, F_GETFD) >= 0);
+    source_release(source); /* the last of them, and nobody will come any more */
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+static void test_resumed_name(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        make_file(SIZE);
+        fake.no_proc = true;
+        struct source *source =
+            source_resume(open("file", O_RDONLY | O_CLOEXEC), 1, SIZE, 0, i ? "NAME" : NULL);
+        fake.no_proc = false;
+        assert_string_equal(source->name, i ? "NAME" : "a file that is no longer served");
+        source_release(source);
+    }
+}
+
+/* The descriptor is the callee's also where it cannot go on. */
+static void test_resumption_fails(void **state)
+{
+    int descriptors = count_descriptors();
+
+    (void)state;
+    make_file(SIZE);
+    for (int i = 0; i < 2; i++) {
+        int fd = open("file", O_RDONLY | O_CLOEXEC);
+        kernel.calloc_fails = i == 0;
+        kernel.fstat_fails = i == 1;
+        errno = 0;
+        assert_null(source_resume(fd, 1, SIZE, 0, "NAME"));
+        assert_int_equal(errno, i ? EIO : ENOMEM);
+        assert_int_equal(fcntl(fd, F_GETFD), -1);
+        kernel.calloc_fails = kernel.fstat_fails = 0;
+    }
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* Only the present one outlives its transfers; and it, too, once it is the present one no more. */
+static void test_current(void **state)
+{
+    const struct options options = {.file = "file", .length = ALL};
+    struct source *source = NULL;
+    struct shop shop;
+
+    (void)state;
+    lay_out();
+    assert_int_equal(open_file(&shop, &options, -1), 0);
+    struct source *first = present(&shop);
+    assert_true(first->current);
+    int fd = first->fd;
+    for (int i = 0; i < 3; i++) {
+        source_hold(first);
+        source_release(first);
+        assert_true(fcntl(fd, F_GETFD) >= 0);
+    }
+    source_hold(first);
+    assert_int_equal(rename("new", "file"), 0);
+    assert_int_equal(source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), 0);
+    assert_false(first->current);
+    assert_true(source->current);
+    assert_true(fcntl(fd, F_GETFD) >= 0);
+    source_release(first);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    source_hold(source);
+    sources_close(&shop.sources);
+    assert_false(source->current);
+    fd = source->fd;
+    assert_true(fcntl(fd, F_GETFD) >= 0); /* it serves those who have it to their end */
+    source_release(source);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+/* Transfers wait to be gone on with: that a file is missing is for those who will ask for it. */
+static void test_missing_beside_stored(void **state)
+{
+    static const struct {
+        const char *file;
+        size_t n_sockets;
+        int result;
+    } cases[] = {
+        {"nothing", 0, -ENOENT}, {"nothing", 1, 0}, {"nothing", 1000, 0}, {"fifo", 1, 0},
+        {NULL, 1, -EINVAL}, /* a mistake of the command line is one all the same */
+    };
+    static struct stored_socket sockets[1000];
+
+    (void)state;
+    make_file(SIZE);
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        const struct options options = {.file = cases[i].file, .length = ALL};
+        struct source *source = NULL;
+        struct sources sources;
+        struct problem problem;
+        struct listener listener = {.fd = -1, .address = "ADDRESS"};
+        struct handover handover = {.listeners = &listener,
+            .n_listeners = 1,
+            .stored = {.table = -1,
+                .witness = -1,
+                .sockets = sockets,
+                .n_sockets = cases[i].n_sockets,
+                .last_generation = 41},
+            .file_fd = -1};
+        assert_int_equal(sources_open(&sources, &options, &handover, &problem), cases[i].result);
+        if (cases[i].result < 0) {
+            assert_null(sources.served);
+            continue;
+        }
+        assert_null(sources_for(&sources, 0)->current);
+        for (int tries = 0; tries < 2; tries++) {
+            assert_true(source_refresh(sources_for(&sources, 0), &source, &problem) < 0);
+            assert_int_equal(problem.status, EX_NOINPUT);
+        }
+        sources_close(&sources);
+    }
+}
+
+/* The socket unit is gone: there is nothing to serve but what a process before has begun. */
+static void test_no_sockets(void **state)
+{
+    const struct options options = {.file = "nothing", .length = ALL};
+    struct handover handover = {
+        .stored = {.table = -1, .witness = -1, .last_generation = 41}, .file_fd = -1};
+    struct sources sources;
+    struct problem problem;
+
+    (void)state;
+    assert_int_equal(sources_open(&sources, &options, &handover, &problem), 0);
+    assert_int_equal(sources.n, 0);
+    assert_null(sources.served);
+    sources_close(&sources);
+}
+
+/* No opening has a number of which the store may have a file. */
+static void test_generations(void **state)
+{
+    static const uint32_t lasts[] = {0, 1, 41, 0xfffffff0};
+    const struct options options = {.file = "file", .length = ALL};
+    struct source *source = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(lasts); i++) {
+        struct sources sources;
+        struct problem problem;
+        struct listener listeners[2] = {{.fd = -1, .name = "alpha"}, {.fd = -1, .name = "beta"}};
+        struct handover handover = {.listeners = listeners,
+            .n_listeners = 2,
+            .stored = {.table = -1, .witness = -1, .last_generation = lasts[i]},
+            .file_fd = -1};
+        struct options both = options;
+        lay_out();
+        assert_int_equal(sources_open(&sources, &options, &handover, &problem), 0);
+        assert_int_equal(sources_for(&sources, 0)->current->generation, lasts[i] + 1);
+        for (uint32_t n = 2; n < 5; n++) {
+            write_at("file", (off_t)n);
+            assert_int_equal(source_refresh(sources_for(&sources, 0), &source, &problem), 0);
+            assert_int_equal(source->generation, lasts[i] + n);
+        }
+        sources_close(&sources);
+        make_below(); /* the files of a directory share the numbers */
+        both.file = "below";
+        assert_int_equal(sources_open(&sources, &both, &handover, &problem), 0);
+        assert_int_equal(sources_for(&sources, 0)->current->generation, lasts[i] + 1);
+        assert_int_equal(sources_for(&sources, 1)->current->generation, lasts[i] + 2);
+        sources_close(&sources);
+    }
+}
+
+static void test_mtime(void **state)
+{
+    static const struct {
+        time_t seconds;
+        long ns;
+        int64_t mtime;
+    } cases[] = {
+        {0, 0, 0},
+        {0, 1, 1},
+        {1, 0, CLOCK_SECOND},
+        {-1, 999999999, -1},
+        {1000000000, 1, MTIME},
+        {9223372036, 854775807, INT64_MAX}, /* the year 2262 */
+        {9223372036, 854775808, INT64_MIN},
+        {-9223372037, 145224192, INT64_MIN},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct stat status = {.st_mtim = {.tv_sec = cases[i].seconds, .tv_nsec = cases[i].ns}};
+        assert_true(source_mtime(&status) == cases[i].mtime);
+    }
+}
+
 /* ---- a directory ---- */
 
 static void make_below(void)
@@ -1325,6 +1569,15 @@ int main(void)
     suite_add(&suite, test_log_that_grows, NULL, "refresh: a log that grows a thousand times");
     suite_add(&suite, test_missing_and_back, NULL, "refresh: missing, and back");
     suite_add(&suite, test_no_memory, NULL, "refresh: no memory");
+    for (size_t i = 0; i < LENGTH(resumptions); i++)
+        suite_add(&suite, test_resumption, &resumptions[i], "resumed: %s", resumptions[i].name);
+    suite_add(&suite, test_resumed_name, NULL, "resumed: what it is called without /proc");
+    suite_add(&suite, test_resumption_fails, NULL, "resumed: no memory, or fstat fails");
+    suite_add(&suite, test_current, NULL, "refresh: the present one outlives its transfers");
+    suite_add(&suite, test_missing_beside_stored, NULL, "open: missing, and transfers are stored");
+    suite_add(&suite, test_no_sockets, NULL, "open: no socket at all");
+    suite_add(&suite, test_generations, NULL, "open: numbers that the store has not");
+    suite_add(&suite, test_mtime, NULL, "mtime: in 64 bits");
     suite_add(&suite, test_openings, NULL, "refresh: 5000 steps, and no opening is lost");
     for (size_t i = 0; i < LENGTH(names_below); i++)
         suite_add(&suite, test_name_below, &names_below[i], "directory: %s", names_below[i].name);
