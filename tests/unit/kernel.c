@@ -1322,13 +1322,15 @@ void kernel_hand_over(struct stored *stored)
 {
     const struct kernel_manager *m = &kernel.manager;
 
-    *stored = (struct stored){.table = -1, .witness = -1, .n = (uint32_t)m->n_kept};
+    *stored =
+        (struct stored){.table = -1, .witness = -1, .n = (uint32_t)m->n_kept, .comes_back = true};
     stored->sockets = calloc(m->n_kept + 1, sizeof(*stored->sockets));
     stored->files = calloc(m->n_kept + 1, sizeof(*stored->files));
     for (size_t i = 0; i < m->n_kept; i++) {
         uint32_t number = 0;
         enum store_kind kind = store_read_name(m->kept[i].name, &number);
         int fd = inherit(&m->kept[i]);
+        stored->names += (uint32_t)strlen(m->kept[i].name) + 1;
         if (kind == STORE_TABLE && stored->n_tables++ == 0) {
             stored->table = fd;
         } else if (kind == STORE_FILE) {

@@ -688,6 +688,19 @@ static const struct hand hands[] = {
         .names = "decant:@0:@0:@file-3:@file-3", .kept = BIT(4) | BIT(5),
         .stored = "4 of 0, file 6:3, file 7:3, socket 4:0:TCP, socket 5:0:TCP, last 3"},
 
+    {"store: beside it a file of OpenFile=, which comes last, and one of somebody else",
+        {ALONE, LISTEN4, TABLE, FILE_ONE, FILE_TWO}, OURS, "4", {"NOTIFY_SOCKET=%N"},
+        .listeners = 1, .notify = true, .file_fd = 6, .names = "decant:@table:other:data",
+        .stored = "1 of 0, table 4, foreign *1:a regular file"},
+    {"store: the same, and a file on stdin",
+        {FILE_ONE, DEV_NULL, DEV_NULL, LISTEN4, TABLE, FILE_TWO}, OURS, "3", {"NOTIFY_SOCKET=%N"},
+        .listeners = 1, .notify = true, .file_fd = 5, .names = "decant:@table:other",
+        .stored = "1 of 0, table 4"},
+    {"foreign: a file with a name almost as ours", {ALONE, LISTEN4, FILE_ONE}, OURS, "2",
+        {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true, .names = "decant:@data",
+        .stored = "1 of 0, foreign *1:@data"},
+    {"foreign: a file with such a name, but nobody to keep it", {ALONE, LISTEN4, FILE_ONE}, OURS,
+        "2", .listeners = 1, .file_fd = 4, .names = "decant:@data", .stored = "0 of 0"},
     {"foreign: a client of somebody else", {ALONE, LISTEN4, TCP4}, OURS, "2", {"NOTIFY_SOCKET=%N"},
         .listeners = 1, .notify = true, .names = "decant:other", .kept = BIT(4),
         .stored = "1 of 0, foreign *1:other"},
@@ -1120,6 +1133,38 @@ static void format_stored(const struct stored *stored, char *text, size_t size)
         (void)snprintf(text + n, size - n, ", foreign *%u:%s", stored->n_foreign, stored->foreign);
 }
 
+/* How long they are, for the next LISTEN_FDNAMES; and will it all be handed over again? */
+static void check_names(const struct hand *c, const struct stored *stored)
+{
+    int n = c->listen_fds ? atoi(c->listen_fds) : 0;
+    bool other_file = stored->foreign && strcmp(stored->foreign, "a regular file") == 0;
+    bool comes_back = false;
+    uint32_t names = 0;
+    char name[120];
+
+    for (int i = 3; i < 3 + n; i++) {
+        bool listener = is_listening(c->things[i]) && !(c->kept & BIT(i));
+        comes_back |= listener;
+        if (!listener && i != c->file_fd && c->n == 0 && name_of(c, i, name, sizeof(name)))
+            names += (uint32_t)strlen(name) + 1;
+    }
+    CHECK(stored->comes_back == comes_back, "comes back: %d", stored->comes_back);
+    CHECK(other_file || stored->names == names, "%u bytes of names, not %u", stored->names, names);
+}
+
+/* What became of a client that left is for its transfer to learn: the first look takes it. */
+static void check_lost(const struct hand *c, const struct stored *stored)
+{
+    for (size_t i = 0; i < stored->n_sockets; i++) {
+        int error = 0;
+        socklen_t size = sizeof(error);
+        if (c->things[stored->sockets[i].fd] != LOST)
+            continue;
+        CHECK(getsockopt(stored->sockets[i].fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0, "%m");
+        CHECK(error == ECONNRESET, "its error is %d", error);
+    }
+}
+
 static void check_stored(const struct hand *c, const struct handover *handover)
 {
     char text[400];
@@ -1128,6 +1173,8 @@ static void check_stored(const struct hand *c, const struct handover *handover)
     if (!c->stored)
         return;
     format_stored(&handover->stored, text, sizeof(text));
+    check_names(c, &handover->stored);
+    check_lost(c, &handover->stored);
     CHECK(strcmp(text, c->stored) == 0, "'%s', not '%s'", text, c->stored);
     for (int fd = 3; fd < 3 + n; fd++) {
         char is[20];

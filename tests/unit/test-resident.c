@@ -588,7 +588,8 @@ static void build_listeners(struct stage *stage, const struct scene *scene)
     stage->handover = (struct handover){
         .listeners = stage->listeners,
         .n_listeners = (size_t)n,
-        .stored = {.table = -1, .witness = -1},
+
+        .stored = {.table = -1, .witness = -1, .comes_back = true},
         .file_fd = -1,
         .notify.fd = -1,
     };

@@ -1048,8 +1048,9 @@ static void test_resumption(void **state)
     make_file(c->is);
     int fd = open("file", O_RDONLY | O_CLOEXEC);
     assert_int_equal(fstat(fd, &status), 0);
-    struct source *source = source_resume(fd, 77, c->size, c->mtime, "NAME");
+    struct source *source = source_resume(fd, 77, "NAME");
     assert_non_null(source);
+    source_expect(source, c->size, c->mtime);
     assert_int_equal(source->fd, fd);
     assert_int_equal(source->generation, 77);
     assert_int_equal(source->transfers, 1);
@@ -1071,15 +1072,12 @@ static void test_resumption(void **state)
 static void test_resumed_name(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        make_file(SIZE);
-        fake.no_proc = true;
-        struct source *source =
-            source_resume(open("file", O_RDONLY | O_CLOEXEC), 1, SIZE, 0, i ? "NAME" : NULL);
-        fake.no_proc = false;
-        assert_string_equal(source->name, i ? "NAME" : "a file that is no longer served");
-        source_release(source);
-    }
+    make_file(SIZE);
+    fake.no_proc = true;
+    struct source *source = source_resume(open("file", O_RDONLY | O_CLOEXEC), 1, "NAME");
+    fake.no_proc = false;
+    assert_string_equal(source->name, "NAME");
+    source_release(source);
 }
 
 /* The descriptor is the callee's also where it cannot go on. */
@@ -1094,7 +1092,7 @@ static void test_resumption_fails(void **state)
         kernel.calloc_fails = i == 0;
         kernel.fstat_fails = i == 1;
         errno = 0;
-        assert_null(source_resume(fd, 1, SIZE, 0, "NAME"));
+        assert_null(source_resume(fd, 1, "NAME"));
         assert_int_equal(errno, i ? EIO : ENOMEM);
         assert_int_equal(fcntl(fd, F_GETFD), -1);
         kernel.calloc_fails = kernel.fstat_fails = 0;
@@ -1177,6 +1175,36 @@ static void test_missing_beside_stored(void **state)
             assert_int_equal(problem.status, EX_NOINPUT);
         }
         sources_close(&sources);
+    }
+}
+
+/* A file beside the store of a process that was given a name is not for us to serve. */
+static void test_foreign_file(void **state)
+{
+    const struct options options = {.file = "file", .length = ALL};
+    struct listener listener = {.fd = -1, .address = "ADDRESS"};
+    struct sources sources;
+    struct problem problem;
+
+    (void)state;
+    make_file(SIZE);
+    for (uint32_t tables = 0; tables < 3; tables++) {
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        struct handover handover = {.listeners = &listener,
+            .n_listeners = 1,
+            .stored = {.table = -1, .witness = -1, .n_tables = tables},
+            .file_fd = fd};
+        int r = sources_open(&sources, &options, &handover, &problem);
+        assert_int_equal(r, tables ? 0 : -EINVAL);
+        assert_int_equal(handover.stored.n_foreign, tables > 0);
+        if (r == 0) {
+            assert_string_equal(handover.stored.foreign, "a regular file");
+            assert_string_equal(sources_for(&sources, 0)->current->name, "file");
+            sources_close(&sources);
+        } else {
+            assert_int_equal(problem.status, EX_USAGE);
+        }
+        (void)close(fd);
     }
 }
 
@@ -1575,6 +1603,7 @@ int main(void)
     suite_add(&suite, test_resumption_fails, NULL, "resumed: no memory, or fstat fails");
     suite_add(&suite, test_current, NULL, "refresh: the present one outlives its transfers");
     suite_add(&suite, test_missing_beside_stored, NULL, "open: missing, and transfers are stored");
+    suite_add(&suite, test_foreign_file, NULL, "open: FILE, and a file of somebody else");
     suite_add(&suite, test_no_sockets, NULL, "open: no socket at all");
     suite_add(&suite, test_generations, NULL, "open: numbers that the store has not");
     suite_add(&suite, test_mtime, NULL, "mtime: in 64 bits");

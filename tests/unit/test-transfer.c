@@ -2297,8 +2297,8 @@ static void test_succession(void **state)
     kernel.clock = false;
     FILE *file = tmpfile();
     assert_int_equal(ftruncate(fileno(file), all), 0);
-    struct source *source =
-        source_resume(fcntl(fileno(file), F_DUPFD_CLOEXEC, 0), 1, all, TRANSFER_ANY_MTIME, NULL);
+    struct source *source = source_resume(fcntl(fileno(file), F_DUPFD_CLOEXEC, 0), 1, "NAME");
+    source_expect(source, all, TRANSFER_ANY_MTIME);
     source->end = all;
     w.limits = (struct transfer_limits){10 * CLOCK_SECOND, 10 * CLOCK_SECOND};
 
