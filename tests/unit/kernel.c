@@ -1245,6 +1245,25 @@ int kernel_kept(const char *name, size_t *number)
     return n;
 }
 
+void kernel_format_messages(char *text, size_t size)
+{
+    size_t n = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < kernel.manager.n_messages; i++) {
+        const struct kernel_message *message = &kernel.manager.messages[i];
+        const char *name = strstr(message->text, "FDNAME=");
+        const char *sign = strstr(message->text, "FDSTOREREMOVE=1") ? "-"
+                           : strstr(message->text, "FDSTORE=1")     ? "+"
+                                                                    : "";
+        if (!name && message->n_fds == 0)
+            continue;
+        n += (size_t)snprintf(text + n, size - n, "%s%s%s%s", n > 0 ? " " : "", sign,
+            name ? name + 7 : message->text, message->n_fds == 2 ? "*2" : "");
+        assert_true(n < size);
+    }
+}
+
 /* service_add_fd_store_set() */
 static void keep(struct kernel_message *message, const char *name)
 {

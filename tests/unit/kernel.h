@@ -302,6 +302,10 @@ void kernel_take_back(struct stored *stored);
 /* The manager comes to all that waits in its queue. */
 void kernel_manage(void);
 
+/* All that was sent about descriptors, in its order: "+@0" to be kept, "-@0" to be dropped, "*2"
+ * with two of them. */
+void kernel_format_messages(char *text, size_t size);
+
 /* It drops everything that it keeps: FileDescriptorStoreMax=0 and a daemon-reload. */
 void kernel_drop_all(void);
 

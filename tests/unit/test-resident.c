@@ -131,6 +131,9 @@ enum deed {
     GONE,     /* ... or is no longer there */
     NO_WATCH, /* the next client cannot be watched */
     NO_DISK,  /* the file is no longer in memory */
+    DEAF,     /* the manager comes to no message ... */
+    HEARS,    /* ... and does again */
+    LOSE,     /* it drops all that it keeps */
 };
 
 #define NEW_SIZE 777
@@ -198,6 +201,16 @@ static void do_deed(off_t deed, struct kernel_socket *s)
         kernel.file.on_disk = true;
         kernel.file.cached = 0;
         break;
+    case DEAF:
+        kernel.manager.stopped = true;
+        break;
+    case HEARS:
+        kernel.manager.stopped = false;
+        break;
+    case LOSE:
+        kernel.manager.most = 0;
+        kernel_drop_all();
+        break;
     }
 }
 
@@ -218,6 +231,7 @@ struct guest {
     int64_t lasts;  /* ms from its arrival, to 8 ms exactly; 0: any time */
     int64_t begins; /* ms; accepted then, or a rest later; 0: as it comes */
     int64_t by;     /* ms; accepted then at the latest; 0: as above */
+    bool left;      /* to the next process */
 };
 
 struct scene {
@@ -243,6 +257,11 @@ struct scene {
     unsigned long accepts; /* at most so many calls of accept4(2); 0: any number */
     const char *says[5];   /* lines, in order, among others */
     const char *not_says;
+    int keeps;        /* descriptors that the manager keeps; -1: none; 0: there is no manager */
+    uint32_t fdstore; /* FDSTORE= */
+    uint32_t room;    /* for messages; 0: any number */
+    const char *sent; /* about descriptors; NULL: whatever */
+    uint32_t left;    /* transfers, to the next process */
 };
 
 #define GOOD(...)                                                                                  \
@@ -257,6 +276,11 @@ struct scene {
     {                                                                                              \
         .n = 1, .room = 1000, .reads = 1000, .view = VIEW_END, __VA_ARGS__                         \
     }
+#define LEFT(...)                                                                                  \
+    {                                                                                              \
+        .n = 1, .room = 1000, .view = VIEW_OPEN, .left = true, __VA_ARGS__                         \
+    }
+#define KEPT "+@witness*2 BARRIER=1 +@table +@file-1 +@0"
 #define WAITS(...)                                                                                 \
     {                                                                                              \
         .n = 1, .view = VIEW_OPEN, __VA_ARGS__                                                     \
@@ -526,6 +550,124 @@ static const struct scene scenes[] = {
     {"the clock jumps an hour ahead", 1000000, {SLOW(.n = 3)},
         {{AT(100), EVENT_JUMP, 3600 * SECOND, 0}}},
     {"a rate", 1000, {GOOD(.n = 3)}, .rate = 1 << 20},
+
+    /* a manager that keeps descriptors */
+    {"kept: nothing of what one call can finish", 1000, {GOOD(.n = 50, .every = 10)}, .keeps = 100,
+        .sent = ""},
+    {"kept: nothing of what fits at once", MIB, {GOOD(.n = 3, .every = 100)}, .keeps = 100,
+        .sent = ""},
+    {"kept: nor while the end is waited for", 1000, {GOOD(.n = 3, .stays = true)}, .keeps = 100,
+        .sent = ""},
+    {"kept: what outlives its first turn", 20000, {SLOW()}, .keeps = 100, .sent = KEPT " -@0"},
+    {"kept: more than a turn", MIB + 1, {GOOD()}, .keeps = 100, .sent = KEPT " -@0"},
+    {"kept: what the disk has to bring", 20000, {GOOD(.at = 500)},
+        {{AT(400), EVENT_TEST, NO_DISK, 0}}, .seek = 30 * MS, .keeps = 100, .sent = KEPT " -@0"},
+    {"kept: one after the other, under one name", 20000, {SLOW(), SLOW(.at = 100), SLOW(.at = 200)},
+        .keeps = 100, .sent = KEPT " -@0 +@0 -@0 +@0 -@0"},
+    {"kept: only those that need it", 20000,
+        {GOOD(.n = 20, .every = 10, .room = 20000), SLOW(.at = 5, .reads = 100), GOOD(.at = 250)},
+        .keeps = 100, .stall_timeout = 10 * SECOND},
+    {"kept: over UNIX", 200000, {SLOW(.room = 50000)}, .kinds = {SOCKET_UNIX}, .listeners = 1,
+        .keeps = 100, .sent = KEPT " -@0"},
+    {"kept: over vsock", 200000, {SLOW(.room = 50000, .source = 3)}, .kinds = {SOCKET_VSOCK},
+        .listeners = 1, .keeps = 100, .sent = KEPT " -@0"},
+    {"kept: one leaves", 20000, {STUCK(.view = VIEW_OWN_RESET)}, {{AT(100), EVENT_RESETS, 0, 0}},
+        .keeps = 100, .sent = KEPT " -@0", .status = 75},
+    {"kept: one stalls", 20000, {STUCK(.lasts = 60000)}, .keeps = 100, .sent = KEPT " -@0",
+        .status = 75},
+    {"kept: a new file, and the old one goes with its last", 20000,
+        {SLOW(.reads = 100), SLOW(.at = 10, .reads = 100), GOOD(.at = 60, .gets = NEW_SIZE)},
+        {{AT(50), EVENT_TEST, PUBLISH, 0}}, .stall_timeout = 10 * SECOND, .keeps = 100,
+        .sent = KEPT " +@1 -@0 -@1 -@file-1"},
+    {"kept: a new file, when nobody has the old one", 20000,
+        {SLOW(), GOOD(.at = 160, .gets = NEW_SIZE)}, {{AT(150), EVENT_TEST, PUBLISH, 0}},
+        .keeps = 100, .sent = KEPT " -@0 -@file-1"},
+    {"kept: no room for the second", 20000, {SLOW(.n = 2)}, .keeps = 100, .fdstore = 5,
+        .says = {"the file-descriptor store is full (5 of 5)"}},
+    {"kept: nobody keeps anything", 20000, {SLOW(.n = 3)}, .keeps = -1,
+        .sent = "+@witness*2 BARRIER=1", .says = {"systemd keeps no descriptors for this service"}},
+    {"kept: until it is taken away", 20000, {SLOW(), SLOW(.at = 100)},
+        {{AT(10), EVENT_TEST, LOSE, 0}}, .keeps = 100, .sent = KEPT,
+        .says = {"systemd keeps no descriptors for this service"}},
+    {"kept: the manager is stopped for five seconds", 100000,
+        {SLOW(.reads = 10, .lasts = 0), SLOW(.at = 100)},
+        {{AT(50), EVENT_TEST, DEAF, 0}, {AT(5050), EVENT_TEST, HEARS, 0}},
+        .stall_timeout = 10 * SECOND, .keeps = 100},
+    {"kept: the manager takes one message at a time", 20000,
+        {SLOW(.n = 20, .every = 1, .reads = 100)}, .stall_timeout = 10 * SECOND, .keeps = 100,
+        .room = 1},
+    {"kept: the manager takes none for a while", 20000, {SLOW(.n = 3)},
+        {{AT(0), EVENT_TEST, BUSY, 0}, {AT(15), EVENT_TEST, READY, 0}}, .keeps = 100},
+    {"kept: the manager is gone", 20000, {SLOW(.n = 3)}, {{AT(0), EVENT_TEST, GONE, 0}},
+        .keeps = 100, .sent = ""},
+    {"kept: slots that the manager has not dropped yet", 20000,
+        {SLOW(.n = 2), {.n = 3, .at = 100, .view = VIEW_RESET}, GOOD(.at = 2000)},
+        {{AT(10), EVENT_TEST, BUSY, 0}, {AT(1500), EVENT_TEST, READY, 0}}, .most = 2, .keeps = 100,
+        .idle_exit = 5 * SECOND, .status = 75,
+        .says = {"refused: 1 client reset: 2 slots wait for systemd to drop what it has kept"}},
+    {"kept: the same, and only one of them", 20000,
+        {SLOW(), SLOW(.reads = 100, .room = 5000), {.n = 1, .at = 100, .view = VIEW_RESET},
+            GOOD(.at = 2000)},
+        {{AT(10), EVENT_TEST, BUSY, 0}, {AT(1500), EVENT_TEST, READY, 0}}, .most = 2, .keeps = 100,
+        .stall_timeout = 10 * SECOND, .idle_exit = 5 * SECOND, .status = 75,
+        .says = {"refused: 1 client reset: 2 slots wait for systemd"}},
+
+    /* SIGTERM with a store, and without */
+    {"left: all are kept", 200000, {LEFT(.n = 3, .every = 10)},
+        {{AT(100), EVENT_SIGNAL, SIGTERM, 0}}, .keeps = 100, .ends = 100, .left = 3,
+        .sent = KEPT " +@1 +@2", .says = {"3 transfers are left to the next decant"}},
+    {"left: also one that only waits for the client's end", 1000,
+        {LEFT(.room = 2000, .stays = true, .view = VIEW_END)},
+        {{AT(100), EVENT_SIGNAL, SIGTERM, 0}}, .keeps = 100, .ends = 100, .left = 1, .sent = KEPT,
+        .says = {"1 transfer is left to the next decant"}},
+    {"left: and those who come then wait for the next", 200000, {LEFT(), WAITS(.n = 3, .at = 101)},
+        {{AT(100), EVENT_SIGNAL, SIGTERM, 0}}, .keeps = 100, .ends = 100, .left = 1},
+    {"left: not before all is sent", 200000, {LEFT(.n = 5, .at = 60)},
+        {{AT(50), EVENT_TEST, BUSY, 0}, {AT(100), EVENT_SIGNAL, SIGTERM, 0},
+            {AT(300), EVENT_TEST, READY, 0}},
+        .keeps = 100, .ends = 300, .left = 5},
+    {"left: not before the manager has come to the first", 200000, {LEFT(.n = 5, .at = 60)},
+        {{AT(50), EVENT_TEST, DEAF, 0}, {AT(100), EVENT_SIGNAL, SIGTERM, 0},
+            {AT(300), EVENT_TEST, HEARS, 0}},
+        .keeps = 100, .ends = 300, .left = 5},
+    {"left: the manager takes one message at a time", 200000, {LEFT(.n = 20)},
+        {{AT(100), EVENT_SIGNAL, SIGTERM, 0}}, .keeps = 100, .room = 1, .left = 20},
+    {"left: more than it is asked for in a second", 200000, {LEFT(.n = 300)},
+        {{AT(10), EVENT_SIGNAL, SIGTERM, 0}}, .keeps = 700, .ends = 10, .left = 300},
+    {"left: some; for the others there is no room", 200000,
+        {LEFT(), SLOW(.n = 2, .room = 20000, .reads = 10000)}, {{AT(1), EVENT_SIGNAL, SIGTERM, 0}},
+        .keeps = 100, .fdstore = 5, .left = 1,
+        .says = {"the file-descriptor store is full",
+            "complete: ", "complete: ", "1 transfer is left to the next decant"}},
+    {"left: some; the others have taken too long", 3 * MIB,
+        {LEFT(.room = 1000, .reads = 0), STUCK(.n = 2)}, {{AT(100), EVENT_SIGNAL, SIGTERM, 0}},
+        .stop_timeout = 7 * SECOND, .keeps = 100, .fdstore = 5, .left = 1, .status = 75,
+        .ends = 7100,
+        .says = {"the file-descriptor store is full",
+            "stopped: ", "stopped: ", "1 transfer is left"}},
+    {"left: none; nobody keeps anything", 20000, {SLOW(.n = 3, .reads = 100)},
+        {{AT(1), EVENT_SIGNAL, SIGTERM, 0}}, .stall_timeout = 10 * SECOND, .keeps = -1,
+        .says = {"systemd keeps no descriptors", "complete: ", "complete: ", "complete: "}},
+    {"left: none; the manager does not answer", 20000, {SLOW(.n = 3, .reads = 100)},
+        {{AT(0), EVENT_TEST, DEAF, 0}, {AT(1), EVENT_SIGNAL, SIGTERM, 0}},
+        .stall_timeout = 10 * SECOND, .keeps = 100, .says = {"complete: ", "complete: "}},
+    {"left: none; it is taken away first", 20000, {SLOW(.n = 3, .reads = 100)},
+        {{AT(50), EVENT_TEST, LOSE, 0}, {AT(60), EVENT_SIGNAL, SIGTERM, 0}},
+        .stall_timeout = 10 * SECOND, .keeps = 100,
+        .says = {"systemd keeps no descriptors", "complete: ", "complete: "}},
+    {"left: none; nobody is there", 1000, {GOOD()}, {{AT(100), EVENT_SIGNAL, SIGTERM, 0}},
+        .keeps = 100, .ends = 100, .sent = ""},
+    {"left: none, after SIGINT", 3 * MIB, {STUCK(.n = 3)}, {{AT(100), EVENT_SIGNAL, SIGINT, 0}},
+        .keeps = 100, .ends = 100, .status = 75, .sent = KEPT " +@1 +@2 -@0 -@1 -@2",
+        .says = {"stopped: ", "stopped: ", "stopped: "}},
+    {"left: none, after SIGINT: nor is anything kept then", 1000, {GOOD(.stays = true)},
+        {{AT(100), EVENT_SIGNAL, SIGINT, 0}}, .keeps = 100, .ends = 100, .sent = ""},
+    {"left: none, after SIGTERM and SIGINT", 3 * MIB, {STUCK(.n = 3)},
+        {{AT(100), EVENT_SIGNAL, SIGTERM, 0}, {AT(200), EVENT_SIGNAL, SIGINT, 0}}, .keeps = 100,
+        .fdstore = 6, .ends = 200, .status = 75,
+        .says = {"the file-descriptor store is full", "stopped: ", "stopped: ", "stopped: "}},
+    {"left: none; epoll_wait fails", 3 * MIB, {STUCK(.n = 2)}, {{AT(300), EVENT_WAKE, EBADF, 0}},
+        .result = -EBADF, .status = 71, .keeps = 100, .ends = 300, .sent = KEPT " +@1 -@0 -@1"},
 };
 
 struct stage {
@@ -625,6 +767,10 @@ static void build(struct stage *stage, const struct scene *scene)
     first_size = scene->size;
     make_file("file", scene->size, 1000000000);
     build_listeners(stage, scene);
+    kernel.manager.most = scene->keeps > 0 ? (uint32_t)scene->keeps : 0;
+    kernel.manager.room = scene->room;
+    stage->handover.notify.fd = scene->keeps ? KERNEL_NOTIFY : -1;
+    stage->handover.stored.most = scene->fdstore;
     /* What comes of an admin at the same time as a client comes before it. */
     for (size_t i = 0; i < LENGTH(scene->events) && scene->events[i].kind; i++)
         if (scene->events[i].kind == EVENT_TEST || scene->events[i].kind == EVENT_ACCEPT)
@@ -670,6 +816,9 @@ static void check_client(const struct stage *stage, int number)
         fail_msg(
             "client %d has come to know %d, not %d ('%s')", number, s->view, guest->view, s->calls);
     assert_false(s->open);
+    assert_int_equal(s->duplicates, guest->left);
+    if (guest->left)
+        return;
     if (guest->view == VIEW_OPEN) {
         assert_int_equal(s->fd, -1);
         return;
@@ -691,6 +840,22 @@ static void check_client(const struct stage *stage, int number)
         fail_msg("client %d was served for %jd us", number, (intmax_t)(took / 1000));
     if (stage->options.rate)
         assert_true(s->pace == (unsigned long)stage->options.rate);
+}
+
+static void check_manager(const struct stage *stage)
+{
+    const struct scene *scene = stage->scene;
+    char sent[4000];
+
+    kernel.manager.stopped = false;
+    kernel_manage();
+    kernel_format_messages(sent, sizeof(sent));
+    if (scene->sent && strcmp(sent, scene->sent) != 0)
+        fail_msg("'%s', not '%s'", sent, scene->sent);
+    assert_int_equal(stage->report.signal, scene->left > 0 ? SIGTERM : 0);
+    for (size_t i = 0; i < kernel.manager.n_kept; i++)
+        if (kernel.manager.kept[i].socket)
+            assert_true(scene->left > 0);
 }
 
 static void check_lines(const struct scene *scene)
@@ -724,6 +889,7 @@ static void check_stage(struct stage *stage, int descriptors)
         if (stage->sources.served[i].current)
             assert_int_equal(stage->sources.served[i].current->transfers, 0);
     sources_close(&stage->sources);
+    kernel_drop_all();
     assert_int_equal(count_descriptors(), descriptors);
 }
 
@@ -740,6 +906,7 @@ static void test_scene(void **state)
     if (r != scene->result)
         fail_msg("%d: %s", r, stage.problem.text);
     int64_t lasted = kernel.now - START;
+    check_manager(&stage);
     check_stage(&stage, descriptors);
     assert_int_equal(stage.report.status, scene->status);
     check_lines(scene);
@@ -1213,14 +1380,18 @@ static enum fate live(struct stage *stage, long kill_in)
     static bool before[KERNEL_DUPLICATE];
 
     if (!stage->sources.served) {
+        kernel.manager.stopped = false; /* who starts us has come to all that was before */
+        kernel_manage();
         note_descriptors(before);
         kernel_hand_over(&stage->handover.stored);
+        stage->handover.stored.most = stage->scene->fdstore;
         report_open(&stage->report, CHANNEL_SYSLOG, LOG_INFO);
         stage->handover.notify = (struct notify){.fd = KERNEL_NOTIFY};
         if (sources_open(&stage->sources, &stage->options, &stage->handover, &stage->problem) < 0)
             fail_msg("%s", stage->problem.text);
     }
     kernel.kill_in = kill_in;
+    kernel.epoll_ctl_fails = 0; /* a start that fails is another test */
     kernel.idle = 0;
     if (setjmp(kernel.killed)) {
         kernel_bury();
@@ -1246,80 +1417,354 @@ static void note_kept(bool *kept)
         kept[i] = kernel.sockets[i].duplicates > 0 && kernel.sockets[i].view == VIEW_OPEN;
 }
 
+static bool has_record(int number)
+{
+    char peer[40];
+
+    (void)snprintf(peer, sizeof(peer), " to 127.0.0.1:%d: ", number + 1);
+    for (size_t i = 0; i < world.n_lines; i++)
+        if (strstr(world.lines[i].text, peer))
+            return true;
+    return false;
+}
+
 static void check_fates(const struct stage *stage, const bool *kept, unsigned long *views)
 {
     for (int i = 0; i < kernel.n_sockets; i++) {
         const struct kernel_socket *s = &kernel.sockets[i];
-        off_t gets = stage->guests[i]->gets ? stage->guests[i]->gets : first_size;
         views[s->view]++;
         if (s->view == VIEW_OPEN)
             fail_msg("client %d waits for ever ('%s')", i, s->calls);
-        if (s->view == VIEW_END && s->queued != gets && s->kind <= SOCKET_MPTCP)
+        if (s->view == VIEW_END && s->queued != s->promised && s->kind <= SOCKET_MPTCP)
             fail_msg("client %d has the end after %jd of %jd bytes ('%s')", i, (intmax_t)s->queued,
-                (intmax_t)gets, s->calls);
-        if (kept[i] && s->view != stage->guests[i]->view)
+                (intmax_t)s->promised, s->calls);
+        if (s->view == VIEW_END && s->promised != first_size && s->promised != NEW_SIZE &&
+            s->promised != stage->guests[i]->gets)
+            fail_msg("client %d was promised %jd bytes", i, (intmax_t)s->promised);
+        if (kept[i] && kernel.manager.most > 0 && s->kind == SOCKET_TCP && !has_record(i))
+            fail_msg("client %d was kept, and nobody has said what became of it", i);
+        if (kept[i] && kernel.manager.most > 0 && s->view != stage->guests[i]->view)
             fail_msg("client %d was kept, and has come to know %d ('%s')", i, s->view, s->calls);
         assert_int_equal(s->duplicates, 0);
     }
 }
 
-struct death {
-    struct scene scene;
-    uint32_t most; /* that the manager keeps */
-    uint32_t room; /* for messages; 0: any number */
-};
+static bool somebody_waits(void)
+{
+    for (int i = 0; i < kernel.n_sockets; i++)
+        if (kernel.sockets[i].view == VIEW_OPEN)
+            return true;
+    return false;
+}
 
-static const struct death deaths[] = {
-    {{"one client", 20000, {SLOW()}}, 100, 0},
-    {{"clients that stay for ever", 1000, {GOOD(.n = 3, .stays = true)}}, 100, 0},
-    {{"one leaves after the end, the others have it all to come", 20000,
-         {SLOW(.reads = 10000, .stays = true, .room = 10000), SLOW(.n = 2, .reads = 10)},
-         .events = {{AT(200), EVENT_SIGNAL, SIGTERM, 0}, {AT(250), EVENT_ENDS, 0, 0}}},
-        100, 0},
-};
+/* Until none has anything to do any more; from now on without an accident. */
+static int live_on(struct stage *stage)
+{
+    int lives = 0;
 
-static void prepare(struct stage *stage, const struct death *c)
+    for (enum fate fate = KILLED; fate != ENDED || somebody_waits(); lives++) {
+        assert_true(lives < 10);
+        kernel_pass(100 * MS);
+        kernel_forget_signals(); /* which nobody was there to hear */
+        fate = live(stage, 0);
+    }
+    return lives;
+}
+
+static void prepare(struct stage *stage, const struct scene *scene)
 {
     kernel_forget_signals();
-    build(stage, &c->scene);
+    build(stage, scene);
     sources_close(&stage->sources);
     for (size_t i = 0; i < stage->handover.n_listeners; i++)
-        kernel.listeners[i].armed = true;
-    kernel.manager.most = c->most;
-    kernel.manager.room = c->room;
+        kernel.listeners[i].armed = kernel.listeners[i].kind <= SOCKET_MPTCP;
 }
+
+/* ---- SIGTERM, and the next one ---- */
+
+struct dynasty {
+    struct scene scene;
+    int lives;
+    int64_t most; /* later; 0: as before */
+    int64_t per_source;
+};
+
+#define KEPT_3 KEPT " +@1 +@2"
+#define TERM(ms)                                                                                   \
+    {                                                                                              \
+        AT(ms), EVENT_SIGNAL, SIGTERM, 0                                                           \
+    }
+
+/* Read in a second or so, each a little later than the one before. */
+#define PATIENT(...)                                                                               \
+    {                                                                                              \
+        .n = 1, .room = 1000, .reads = 100, .view = VIEW_END, __VA_ARGS__                          \
+    }
+
+static const struct dynasty dynasties[] = {
+    {{"restarted once", 100000,
+         {PATIENT(), PATIENT(.reads = 99), PATIENT(.reads = 98), GOOD(.at = 300, .room = 50000)},
+         {TERM(200)}, .keeps = 100, .sent = KEPT_3 " +@file-2 +@3 -@3 -@0 -@1 -@2 -@file-1",
+         .says = {"3 transfers are left to the next decant",
+             "resumed: 3 transfers of the decant before", "complete: ", "complete: "}},
+        2},
+    {{"restarted four times", 100000, {PATIENT(), PATIENT(.reads = 99), PATIENT(.reads = 98)},
+         {TERM(200), TERM(400), TERM(600), TERM(800)}, .keeps = 100,
+         .sent = KEPT_3 " -@0 -@1 -@2 -@file-1"},
+        5},
+    {{"one that waits for the client's end", 1000,
+         {PATIENT(.room = 2000, .reads = 1000, .stays = true)}, {TERM(200), {AT(900), EVENT_ENDS}},
+         .keeps = 100, .sent = KEPT " -@0 -@file-1",
+         .says = {"1 transfer is left to the next decant", "complete: "}},
+        2},
+    {{"one whose client has left meanwhile", 100000,
+         {PATIENT(.view = VIEW_OWN_RESET), PATIENT(.view = VIEW_OWN_RESET), PATIENT()},
+         {TERM(200), {AT(250), EVENT_RESETS, 0, 0}, {AT(250), EVENT_RESETS, 0, 1}}, .keeps = 100,
+         .status = 75,
+         .says = {"resumed: 3 transfers of the decant before",
+             "client left: ", "client left: ", "complete: "}},
+        2},
+    {{"fewer at a time than there are", 100000,
+         {PATIENT(), PATIENT(.reads = 99), PATIENT(.reads = 98),
+             {.n = 1, .at = 400, .view = VIEW_RESET}, GOOD(.at = 1200)},
+         {TERM(200)}, .keeps = 100, .idle_exit = 5 * SECOND, .status = 75,
+         .says = {"resumed: 3 transfers", "refused: 1 client reset: 2 at a time is the limit"}},
+        2, .most = 2},
+    {{"more at a time than before", 100000,
+         {PATIENT(), PATIENT(.reads = 99), GOOD(.n = 8, .at = 400)}, {TERM(200)}, .most = 2,
+         .keeps = 100},
+        2, .most = 5000},
+    {{"fewer of each source than there are", 100000,
+         {PATIENT(.source = 1), PATIENT(.reads = 99, .source = 1),
+             {.n = 1, .at = 400, .source = 1, .view = VIEW_RESET}, GOOD(.at = 450, .source = 2),
+             GOOD(.at = 1200, .source = 1)},
+         {TERM(200)}, .per_source = 5, .keeps = 100, .idle_exit = 5 * SECOND, .status = 75,
+         .says = {"resumed: 2 transfers", "refused: 1 client reset: the last was 0.0.0.1:3"}},
+        2, .per_source = 1},
+    {{"slots that are free are used first, the lowest first", 100000,
+         {PATIENT(), SLOW(.at = 10), PATIENT(.at = 11, .reads = 99), SLOW(.at = 12),
+             PATIENT(.at = 13, .reads = 98), PATIENT(.n = 3, .at = 400, .every = 5, .reads = 97)},
+         {TERM(200)}, .keeps = 100,
+         .sent = KEPT " +@1 +@2 +@3 +@4 -@1 -@3 +@file-2 +@1 +@3 +@5 -@0 -@2 -@4 -@file-1 "
+                      "-@1 -@3 -@5"},
+        2},
+    {{"the file is missing by then", 100000,
+         {PATIENT(), PATIENT(.reads = 99), {.n = 1, .at = 400, .view = VIEW_RESET}},
+         {{AT(250), EVENT_TEST, REMOVE, 0}, TERM(200)}, .keeps = 100, .status = 66,
+         .says = {"resumed: 2 transfers", "cannot open 'file'", "complete: ", "complete: "}},
+        2},
+    {{"the file is another by then", 100000,
+         {PATIENT(), PATIENT(.reads = 99), GOOD(.at = 400, .gets = NEW_SIZE)},
+         {{AT(250), EVENT_TEST, PUBLISH, 0}, TERM(200)}, .keeps = 100,
+         .sent = KEPT " +@1 -@0 -@1 -@file-1"},
+        2},
+    {{"the file was written to meanwhile", 100000,
+         {PATIENT(.view = VIEW_RESET), PATIENT(.view = VIEW_RESET), GOOD(.at = 400)},
+         {{AT(250), EVENT_TEST, OVERWRITE, 0}, TERM(200)}, .keeps = 100, .status = 65,
+         .says = {"resumed: 2 transfers", "file changed: ", "file changed: "}},
+        2},
+    {{"the file was written to meanwhile, which is allowed", 100000,
+         {PATIENT(), PATIENT(), GOOD(.at = 400, .gets = 100001)},
+         {{AT(250), EVENT_TEST, GROW, 0}, TERM(200)}, .keeps = 100, .allow_changes = true},
+        2},
+    {{"the store is taken away later", 100000, {PATIENT(), PATIENT(.reads = 99)},
+         {TERM(200), {AT(400), EVENT_TEST, LOSE, 0}, TERM(600)}, .keeps = 100,
+         .says = {"2 transfers are left", "resumed: 2 transfers", "systemd keeps no descriptors",
+             "complete: ", "complete: "}},
+        2},
+    {{"over UNIX", 100000, {PATIENT(.room = 50000)}, {TERM(200)}, .kinds = {SOCKET_UNIX},
+         .listeners = 1, .keeps = 100, .sent = KEPT " -@0 -@file-1"},
+        2},
+    {{"over MPTCP and vsock", 100000,
+         {PATIENT(), PATIENT(.listener = 1, .room = 50000, .source = 3)}, {TERM(200)},
+         .kinds = {SOCKET_MPTCP, SOCKET_VSOCK}, .listeners = 2, .keeps = 100},
+        2},
+};
+
+static void test_dynasty(void **state)
+{
+    static struct stage stage;
+    const struct dynasty *c = *state;
+    int descriptors = count_descriptors();
+    bool kept[KERNEL_SOCKETS] = {false};
+    unsigned long views[4] = {0};
+    char sent[4000];
+
+    prepare(&stage, &c->scene);
+    int lives = 1;
+    while (live(&stage, 0) == LEFT) {
+        lives++;
+        stage.options.most_connections = c->most ? c->most : c->scene.most;
+        stage.options.most_per_source = c->per_source ? c->per_source : c->scene.per_source;
+        kernel_pass(10 * MS);
+    }
+    assert_int_equal(lives, c->lives);
+    check_fates(&stage, kept, views);
+    for (int i = 0; i < kernel.n_sockets; i++)
+        assert_int_equal(kernel.sockets[i].view, stage.guests[i]->view);
+    assert_int_equal(stage.report.status, c->scene.status);
+    check_lines(&c->scene);
+    kernel_format_messages(sent, sizeof(sent));
+    if (c->scene.sent && strcmp(sent, c->scene.sent) != 0)
+        fail_msg("'%s', not '%s'", sent, c->scene.sent);
+    for (size_t i = 0; i < kernel.manager.n_kept; i++)
+        assert_null(kernel.manager.kept[i].socket);
+    kernel_drop_all();
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* The socket unit is gone: what was begun is ended, and nobody waits for more. */
+static void test_without_listeners(void **state)
+{
+    static const struct scene scene = {.size = 100000,
+        .guests = {PATIENT(.n = 3)},
+        .events = {TERM(200)},
+        .idle_exit = -1,
+        .keeps = 100};
+    static struct stage stage;
+    bool kept[KERNEL_SOCKETS] = {false};
+    unsigned long views[4] = {0};
+
+    (void)state;
+    prepare(&stage, &scene);
+    assert_int_equal(live(&stage, 0), LEFT);
+    size_t n = stage.handover.n_listeners;
+    stage.handover.n_listeners = 0;
+    assert_int_equal(live(&stage, 0), ENDED);
+    stage.handover.n_listeners = n;
+    check_fates(&stage, kept, views);
+    assert_int_equal(views[VIEW_END], 3);
+    kernel_drop_all();
+}
+
+/* A start that fails leaves the clients to the next one; one that cannot watch a client, resets
+ * that one. */
+static void test_start_fails(void **state)
+{
+    static const struct scene scene = {
+        .size = 100000, .guests = {PATIENT(.n = 3)}, .events = {TERM(200)}, .keeps = 100};
+    static struct stage stage;
+    int failed = 0;
+    int reset = 0;
+    bool whole = false;
+
+    (void)state;
+    for (int fails = 1; !whole; fails++) {
+        unsigned long views[4] = {0};
+        bool kept[KERNEL_SOCKETS] = {false};
+        int descriptors = count_descriptors();
+        prepare(&stage, &scene);
+        assert_int_equal(live(&stage, 0), LEFT);
+        kernel_hand_over(&stage.handover.stored);
+        assert_int_equal(
+            sources_open(&stage.sources, &stage.options, &stage.handover, &stage.problem), 0);
+        kernel.epoll_ctl_fails = fails;
+        kernel.epoll_ctl_error = ENOMEM;
+        int r = run(&stage);
+        whole = kernel.epoll_ctl_fails > 0;
+        kernel.epoll_ctl_fails = 0;
+        for (size_t i = 0; i < 3 && r < 0; i++) {
+            assert_int_equal(kernel.sockets[i].view, VIEW_OPEN);
+            assert_int_equal(kernel.sockets[i].duplicates, 1);
+        }
+        kernel_take_back(&stage.handover.stored);
+        sources_close(&stage.sources);
+        kernel_manage();
+        failed += r < 0;
+        if (r < 0)
+            assert_int_equal(live_on(&stage), 1);
+        check_fates(&stage, kept, views);
+        assert_int_equal(views[VIEW_END] + views[VIEW_RESET], 3);
+        assert_true(views[VIEW_RESET] <= 1);
+        reset += views[VIEW_RESET] > 0;
+        kernel_drop_all();
+        assert_int_equal(count_descriptors(), descriptors);
+    }
+    assert_int_equal(failed, 3); /* signals, a listener, the store */
+    assert_int_equal(reset, 3);
+}
+
+/* ---- SIGKILL ---- */
+
+static const struct scene deaths[] = {
+    {"one client", 10000, {SLOW()}, .keeps = 100},
+    {"a small one, that is never kept", 1000, {GOOD()}, .keeps = 100},
+    {"a small one, that waits for the client's end", 1000, {GOOD(.stays = true)}, .keeps = 100},
+    {"small ones and large ones", 5000,
+        {SLOW(.n = 2), GOOD(.n = 2, .room = 5000, .at = 1), SLOW(.at = 2, .room = 3000)},
+        .keeps = 100},
+    {"one after the other", 3000, {SLOW(), SLOW(.at = 20), SLOW(.at = 40)}, .keeps = 100},
+    {"clients that talk, and that half-close", 10000, {SLOW(), SLOW()},
+        {{AT(0), EVENT_INPUT, 20000, 0}, {AT(2), EVENT_ENDS, 0, 1}}, .keeps = 100},
+    {"a client that resets", 10000, {SLOW(.view = VIEW_OWN_RESET), SLOW()},
+        {{AT(5), EVENT_RESETS, 0, 0}}, .keeps = 100},
+    {"a new file", 10000, {SLOW(), SLOW(.at = 6, .gets = NEW_SIZE, .room = 500)},
+        {{AT(5), EVENT_TEST, PUBLISH, 0}}, .keeps = 100},
+    {"a cold file", 10000, {GOOD(.at = 5), GOOD(.at = 6)}, {{AT(4), EVENT_TEST, NO_DISK, 0}},
+        .seek = 3 * MS, .keeps = 100},
+    {"SIGTERM", 10000, {SLOW(.n = 2), GOOD(.stays = true, .room = 10000)}, {TERM(5)}, .keeps = 100},
+    {"SIGINT", 10000, {STUCK(.n = 2)}, {{AT(5), EVENT_SIGNAL, SIGINT, 0}}, .keeps = 100,
+        .stall_timeout = SECOND},
+    {"a manager that takes one message at a time", 5000, {SLOW(.n = 3)}, .keeps = 100, .room = 1},
+    {"a manager that is slow", 5000, {SLOW(.n = 3)},
+        {{AT(1), EVENT_TEST, DEAF, 0}, {AT(3), EVENT_TEST, HEARS, 0}}, .keeps = 100},
+    {"no room for all", 5000, {SLOW(.n = 4)}, .keeps = 6},
+    {"nobody keeps anything", 5000, {SLOW(.n = 2)}, .keeps = -1},
+    {"taken away", 5000, {SLOW(.n = 2)}, {{AT(2), EVENT_TEST, LOSE, 0}}, .keeps = 100},
+    {"one of a source at a time", 5000, {SLOW(.n = 3, .every = 30)}, .per_source = 1, .keeps = 100},
+    {"over MPTCP", 5000, {SLOW(.n = 2)}, .kinds = {SOCKET_MPTCP}, .listeners = 1, .keeps = 100},
+    {"over UNIX", 100000, {SLOW(.room = 20000, .reads = 20000)}, .kinds = {SOCKET_UNIX},
+        .listeners = 1, .keeps = 100},
+};
 
 static void test_death(void **state)
 {
     static struct stage stage;
-    const struct death *c = *state;
+    const struct scene *scene = *state;
     int descriptors = count_descriptors();
     unsigned long views[4] = {0};
+    unsigned long n_kept = 0;
     bool more = true;
 
     for (long at = 1; more; at++) {
         bool kept[KERNEL_SOCKETS];
-        prepare(&stage, c);
+        prepare(&stage, scene);
         more = live(&stage, at) == KILLED;
         note_kept(kept);
-        int lives = 0;
-        for (enum fate fate = KILLED; fate != ENDED; lives++) {
-            assert_true(lives < 10);
-            kernel_pass(100 * MS);
-            fate = live(&stage, 0);
-        }
+        for (int i = 0; i < kernel.n_sockets; i++)
+            n_kept += kept[i];
+        (void)live_on(&stage);
         check_fates(&stage, kept, views);
-        if (getenv("LOUD")) {
-            printf("at %ld kept %d%d%d:", at, kept[0], kept[1], kept[2]);
-            for (int i = 0; i < kernel.n_sockets; i++)
-                printf(" %d %s", kernel.sockets[i].view, kernel.sockets[i].calls);
-            puts("");
-            for (size_t i = 0; i < world.n_lines; i++)
-                puts(world.lines[i].text);
-        }
         kernel_drop_all();
         assert_int_equal(count_descriptors(), descriptors);
     }
+    print_message("# %lu whole, %lu reset, %lu left by themselves; %lu were kept\n",
+        views[VIEW_END], views[VIEW_RESET], views[VIEW_OWN_RESET], n_kept);
+}
+
+/*
+ * SIGKILL inside sendfile(2), and the page of its offset is on the disk, so that the kernel cannot
+ * write it: the socket has more than its slot says, and nobody may go on from there.
+ */
+static void test_death_inside(void **state)
+{
+    static const struct scene scene = {.size = 10000, .guests = {SLOW(.n = 2)}, .keeps = 100};
+    static struct stage stage;
+    unsigned long views[4] = {0};
+    bool more = true;
+
+    (void)state;
+    for (long at = 1; more; at++) {
+        bool kept[KERNEL_SOCKETS] = {false};
+        prepare(&stage, &scene);
+        kernel.kill_inside = at;
+        more = live(&stage, 0) == KILLED;
+        (void)live_on(&stage);
+        check_fates(&stage, kept, views);
+        kernel_drop_all();
+    }
+    assert_true(views[VIEW_RESET] > 10); /* one of two, each time */
+    assert_true(views[VIEW_END] > 10);
 }
 
 /* ---- the storm ---- */
@@ -1431,6 +1876,103 @@ static void test_storm(void **state)
     assert_true(views[VIEW_OPEN] > 10);
 }
 
+/* ---- the storm, with a store, and a process that is killed again and again ---- */
+
+#define FEWER 40
+
+static void add_store_accidents(struct stage *stage, int64_t span)
+{
+    static const enum deed deeds[] = {BUSY, READY, DEAF, HEARS, READY, HEARS, LOSE};
+
+    for (int i = 0; i < 4; i++)
+        add_event(
+            stage, (struct kernel_event){START + (int64_t)kernel_roll((uint64_t)span), EVENT_TEST,
+                       deeds[kernel_roll(kernel_roll(8) ? LENGTH(deeds) - 1 : LENGTH(deeds))], 0});
+    add_event(stage, (struct kernel_event){START + span, EVENT_TEST, READY, 0});
+    add_event(stage, (struct kernel_event){START + span, EVENT_TEST, HEARS, 0});
+    for (int i = 0; i < 2; i++)
+        if (kernel_roll(2))
+            add_event(stage, (struct kernel_event){START + (int64_t)kernel_roll((uint64_t)span),
+                                 EVENT_SIGNAL, SIGTERM, 0});
+}
+
+/* An end only on all bytes; whoever has come has an answer; nothing is left in the store. */
+static void check_deaths(unsigned long *views)
+{
+    for (int i = 0; i < kernel.n_sockets; i++) {
+        const struct kernel_socket *s = &kernel.sockets[i];
+        views[s->view]++;
+        if (s->view == VIEW_OPEN)
+            fail_msg("client %d waits for ever ('%s')", i, s->calls);
+        if (s->kind == SOCKET_TCP && s->view == VIEW_END && s->queued != s->promised)
+            fail_msg("client %d has the end after %jd of %jd bytes ('%s')", i, (intmax_t)s->queued,
+                (intmax_t)s->promised, s->calls);
+        assert_int_equal(s->duplicates, 0);
+    }
+    for (size_t i = 0; i < kernel.manager.n_kept; i++)
+        assert_null(kernel.manager.kept[i].socket);
+}
+
+static void one_of_the_deaths(struct stage *stage, unsigned long *views, unsigned long *n_resumed)
+{
+    uint32_t keeps = (uint32_t)kernel_roll(100);
+    const struct scene scene = {.size = (off_t)kernel_roll(kernel_roll(3) ? 50000 : 3 * MIB),
+        .kinds = {SOCKET_TCP, SOCKET_UNIX, SOCKET_MPTCP},
+        .listeners = 1 + (int)kernel_roll(3),
+        .stall_timeout = (int64_t)(1 + kernel_roll(8)) * SECOND,
+        .drain_timeout = (int64_t)(1 + kernel_roll(8)) * SECOND,
+        .stop_timeout = (int64_t)(1 + kernel_roll(3)) * SECOND,
+        .idle_exit = 2 * SECOND,
+        .most = 5 + (int64_t)kernel_roll(FEWER),
+        .per_source = (int64_t)kernel_roll(12),
+        .seek = (int64_t)kernel_roll(600 * MS),
+        .keeps = keeps ? (int)keeps : -1,
+        .fdstore = keeps,
+        .room = (uint32_t)(kernel_roll(2) * kernel_roll(10))};
+    int64_t span = (int64_t)(1 + kernel_roll(2000)) * MS;
+
+    prepare(stage, &scene);
+    for (int j = 0; j < FEWER; j++)
+        add_somebody(stage, span);
+    add_accidents(stage, span);
+    add_store_accidents(stage, span);
+    int lives = 0;
+    for (enum fate fate = KILLED; fate != ENDED || somebody_waits(); lives++) {
+        long kill_in = lives < 5 ? 1 + (long)kernel_roll(kernel_roll(2) ? 300 : 5000) : 0;
+        assert_true(lives < 30);
+        world.n_lines = 0;
+        fate = live(stage, kill_in);
+        for (size_t i = 0; i < world.n_lines; i++)
+            *n_resumed += strncmp(world.lines[i].text, "resumed: ", 9) == 0;
+        kernel_pass((int64_t)kernel_roll(200) * MS);
+        kernel_forget_signals();
+    }
+    check_deaths(views);
+}
+
+static void test_storm_of_deaths(void **state)
+{
+    static struct stage stage;
+    int descriptors = count_descriptors();
+    unsigned long views[4] = {0};
+    unsigned long n_resumed = 0;
+
+    (void)state;
+    kernel_seed(UINT64_C(0xd1342543de82ef95));
+    for (int i = 0; i < 300; i++) {
+        uint64_t before = kernel_dice();
+        one_of_the_deaths(&stage, views, &n_resumed);
+        kernel_drop_all();
+        if (count_descriptors() != descriptors)
+            fail_msg("SEED=0x%" PRIx64 ": a descriptor is left", before);
+    }
+    print_message("# %lu whole, %lu reset, %lu left by themselves; resumed %lu times\n",
+        views[VIEW_END], views[VIEW_RESET], views[VIEW_OWN_RESET], n_resumed);
+    assert_true(views[VIEW_END] > 1000);
+    assert_true(views[VIEW_RESET] > 1000);
+    assert_true(n_resumed > 300);
+}
+
 int main(void)
 {
     static struct suite suite;
@@ -1451,9 +1993,15 @@ int main(void)
     for (size_t i = 0; i < LENGTH(talks); i++)
         suite_add(&suite, test_talk, &talks[i], "supervisor: %s", talks[i].name);
     suite_add(&suite, test_status_of_an_evil_name, NULL, "supervisor: a name with newlines");
+    for (size_t i = 0; i < LENGTH(dynasties); i++)
+        suite_add(&suite, test_dynasty, &dynasties[i], "next: %s", dynasties[i].scene.name);
+    suite_add(&suite, test_without_listeners, NULL, "next: no listening socket any more");
+    suite_add(&suite, test_start_fails, NULL, "next: it fails to start, or to watch a client");
     for (size_t i = 0; i < LENGTH(deaths); i++)
-        suite_add(&suite, test_death, &deaths[i], "death: %s", deaths[i].scene.name);
+        suite_add(&suite, test_death, &deaths[i], "death: %s", deaths[i].name);
+    suite_add(&suite, test_death_inside, NULL, "death: inside sendfile");
     suite_add(&suite, test_storm, NULL, "storm: 300 times 120 clients");
+    suite_add(&suite, test_storm_of_deaths, NULL, "storm: 300 times 40 clients, and SIGKILL");
     int failed = suite_run(&suite, "resident");
     kernel_forget_signals();
     (void)unlink("file");

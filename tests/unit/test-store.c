@@ -303,24 +303,6 @@ static void close_shop(struct shop *shop)
     assert_int_equal(kernel.n_watches, 0);
 }
 
-/* "+@0" is kept, "-@0" is dropped; in the order in which it was sent, "*2" with two descriptors. */
-static void format_messages(char *text, size_t size)
-{
-    size_t n = 0;
-
-    text[0] = '\0';
-    for (size_t i = 0; i < kernel.manager.n_messages; i++) {
-        const struct kernel_message *message = &kernel.manager.messages[i];
-        const char *name = strstr(message->text, "FDNAME=");
-        const char *sign = strstr(message->text, "FDSTOREREMOVE=1") ? "-"
-                           : strstr(message->text, "FDSTORE=1")     ? "+"
-                                                                    : "";
-        n += (size_t)snprintf(text + n, size - n, "%s%s%s%s", i > 0 ? " " : "", sign,
-            name ? name + 7 : message->text, message->n_fds == 2 ? "*2" : "");
-        assert_true(n < size);
-    }
-}
-
 /* What a case does not say is 0. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
@@ -709,7 +691,7 @@ static void test_story(void **state)
     assert_int_equal(open_shop(&shop), 0);
     for (size_t i = 0; i < LENGTH(c->steps) && c->steps[i].deed; i++)
         take_step(&shop, &c->steps[i]);
-    format_messages(sent, sizeof(sent));
+    kernel_format_messages(sent, sizeof(sent));
     if (strcmp(sent, c->sent) != 0)
         fail_msg("'%s', not '%s'", sent, c->sent);
     assert_int_equal(shop.store.state, c->state);
@@ -1506,7 +1488,7 @@ static void check_messages(const struct bequest *b, bool resumed)
         file_first && c->keeping == TWO_FILES ? " -@file-1" : "",
         c->place == BEYOND ? " -@163" : "", c->place == UNUSED ? " -@4" : "",
         own && !resumed ? " -@3" : "", file_goes && wanted ? " -@file-1" : "");
-    format_messages(sent, sizeof(sent));
+    kernel_format_messages(sent, sizeof(sent));
     const char *text = expected[0] == ' ' ? expected + 1 : expected;
     if (strcmp(sent, text) != 0)
         fail_msg("'%s', not '%s'", sent, text);
@@ -1737,7 +1719,7 @@ static void check_sent(const char *expected)
 {
     char sent[500];
 
-    format_messages(sent, sizeof(sent));
+    kernel_format_messages(sent, sizeof(sent));
     if (strcmp(sent, expected) != 0)
         fail_msg("'%s', not '%s'", sent, expected);
 }

@@ -2198,6 +2198,9 @@ static void test_position_of_a_busy_client(void **state)
 
 /* ---- a successor, on a real connection ---- */
 
+/* What a case does not say is false. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 enum meanwhile { STAYS, ENDS, CLOSES, RESETS };
 
 static const struct succession {
@@ -2209,12 +2212,21 @@ static const struct succession {
     enum meanwhile client;
     enum transfer_event end;
     bool client_has_end;
+    bool error_taken; /* somebody has looked at SO_ERROR before */
 } successions[] = {
     {"finishing", TRANSFER_FINISHING, true, false, false, STAYS, TRANSFER_DRAINED, true},
     {"finishing, the client has half-closed", TRANSFER_FINISHING, true, false, false, ENDS,
         TRANSFER_DRAINED, true},
     {"finishing, the client has reset", TRANSFER_FINISHING, true, false, false, RESETS,
         TRANSFER_LEFT, false},
+    {"finishing, the client has reset, and nobody can tell any more", TRANSFER_FINISHING, true,
+        false, false, RESETS, TRANSFER_LEFT, false, true},
+    {"draining, the end not sent, a reset that nobody can tell any more", TRANSFER_DRAINING, false,
+        false, true, RESETS, TRANSFER_LEFT, false, true},
+    {"draining, a reset after the end, that nobody can tell any more", TRANSFER_DRAINING, false,
+        true, true, RESETS, TRANSFER_DRAINED, false, true},
+    {"draining, a reset before it had all, that nobody can tell any more", TRANSFER_DRAINING, false,
+        true, false, RESETS, TRANSFER_LEFT, false, true},
     {"draining, not even disarmed", TRANSFER_DRAINING, true, false, false, STAYS, TRANSFER_DRAINED,
         true},
     {"draining, the end not sent", TRANSFER_DRAINING, false, false, false, STAYS, TRANSFER_DRAINED,
@@ -2335,6 +2347,13 @@ static void test_succession(void **state)
         assert_int_equal(close(pair.client), 0);
     if (c->client != STAYS)
         wait_for(pair.kept, POLLIN);
+
+    if (c->error_taken) {
+        int error;
+        socklen_t size = sizeof(error);
+        assert_int_equal(getsockopt(pair.kept, SOL_SOCKET, SO_ERROR, &error, &size), 0);
+        assert_true(error != 0 || c->end == TRANSFER_DRAINED);
+    }
 
     /* The next process. */
     assert_int_equal(transfer_slot_is_sound(&w.slot, source, pair.kept, SOCKET_TCP), true);
