@@ -258,8 +258,8 @@ void kernel_do(enum kernel_event_kind kind, struct kernel_socket *s, off_t value
     case EVENT_ROOM:
         s->room += value;
         break;
-    case EVENT_INPUT:
-        s->input += value;
+    case EVENT_INPUT: /* after its end, a client has nothing more to say */
+        s->input += s->ended || s->reset ? 0 : value;
         break;
     case EVENT_ENDS:
         s->ended = true;
