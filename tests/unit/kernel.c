@@ -631,7 +631,7 @@ static int give_tcp_info(
     const struct kernel_socket *s, int name, void *value, const socklen_t *size)
 {
     uint8_t *info = value;
-    uint64_t acked = (uint64_t)s->acked + s->fin_acked; /* which counts as a byte */
+    uint64_t acked = (uint64_t)(s->acked + s->more_acked) + s->fin_acked; /* a byte as well */
 
     assert_int_equal(name, TCP_INFO);
     assert_true(*size >= 128 && *size <= 232);
@@ -1341,8 +1341,11 @@ void kernel_hand_over(struct stored *stored)
 {
     const struct kernel_manager *m = &kernel.manager;
 
-    *stored =
-        (struct stored){.table = -1, .witness = -1, .n = (uint32_t)m->n_kept, .comes_back = true};
+    *stored = (struct stored){.table = -1,
+        .witness = -1,
+        .n = (uint32_t)m->n_kept,
+        .room = UINT32_MAX,
+        .comes_back = true};
     stored->sockets = calloc(m->n_kept + 1, sizeof(*stored->sockets));
     stored->files = calloc(m->n_kept + 1, sizeof(*stored->files));
     for (size_t i = 0; i < m->n_kept; i++) {

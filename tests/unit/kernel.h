@@ -65,9 +65,10 @@ struct kernel_socket {
     int nodelay_error;
     int connect_error;
     int shutdown_error;
-    int outq_error; /* ENOTTY: vsock before Linux 6.11 */
-    int recv_error; /* once */
-    int busy_looks; /* so many times a byte is acknowledged just before SIOCOUTQ is answered */
+    int outq_error;   /* ENOTTY: vsock before Linux 6.11 */
+    int recv_error;   /* once */
+    off_t more_acked; /* than was queued by us, as TCP_INFO has it */
+    int busy_looks;   /* so many times a byte is acknowledged just before SIOCOUTQ is answered */
 
     /* How it came. */
     int listener;     /* its number, from 0, of a client that accept4(2) brings */

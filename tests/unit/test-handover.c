@@ -378,8 +378,10 @@ struct hand {
     bool no_dev_null;
     const char *stored;  /* what systemd's store has kept, as format_stored() says it */
     unsigned int kept;   /* a bit for each descriptor: the store has it as well */
+    unsigned int reset;  /* the same; and nobody would ever end it: it is reset */
     struct rlimit limit; /* of descriptors; 0: as it is */
     rlim_t raised_to;
+    uint32_t room; /* for the next one's, where there is a limit */
 };
 
 #define STDIN_FILE      (-1)
@@ -682,7 +684,7 @@ static const struct hand hands[] = {
     {"store: names of ours, on something else",
         {ALONE, LISTEN4, FILE_ONE, TCP4, PIPE, DIRECTORY, LISTEN6}, OURS, "6", {"NOTIFY_SOCKET=%N"},
         .listeners = 1, .notify = true, .names = "decant:@0:@file-1:@table:@table:@7",
-        .kept = BIT(5) | BIT(8), .stored = "5 of 0, foreign *5:@7"},
+        .kept = BIT(5) | BIT(8), .reset = BIT(5), .stored = "5 of 0, foreign *5:@7"},
     {"store: the same name twice", {ALONE, LISTEN4, TCP4, TCP6, FILE_ONE, FILE_TWO}, OURS, "5",
         {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true,
         .names = "decant:@0:@0:@file-3:@file-3", .kept = BIT(4) | BIT(5),
@@ -713,7 +715,8 @@ static const struct hand hands[] = {
         .stored = "1 of 0, foreign *1:stored"},
     {"foreign: names almost as ours", {ALONE, LISTEN4, TCP4, TCP6, PIPE, LOCAL}, OURS, "5",
         {"NOTIFY_SOCKET=%N"}, .listeners = 1, .notify = true, .names = "decant:@00:@G:@Table:@",
-        .kept = BIT(4) | BIT(5) | BIT(7), .stored = "4 of 0, foreign *4:@"},
+        .kept = BIT(4) | BIT(5) | BIT(7), .reset = BIT(4) | BIT(5) | BIT(7),
+        .stored = "4 of 0, foreign *4:@"},
     {"foreign: beside ours", {ALONE, LISTEN4, TCP4, TCP6}, OURS, "3", {"NOTIFY_SOCKET=%N"},
         .listeners = 1, .notify = true, .names = "decant:@4:other", .kept = BIT(4) | BIT(5),
         .stored = "2 of 0, socket 4:4:TCP, foreign *1:other"},
@@ -736,6 +739,9 @@ static const struct hand hands[] = {
     {"store: the listening socket fails, and it stays", {ALONE, LISTEN4, TCP4}, OURS, "2",
         {"NOTIFY_SOCKET=%N"}, .names = "decant:@0", .kept = BIT(4), .setsockopt_error = ENOBUFS,
         FAILED(ENOBUFS, "setsockopt: ")},
+    {"store: LISTEN_FDS is wrong, and nobody knows which are kept", {ALONE, LISTEN4, TCP4}, OURS,
+        "3", {"NOTIFY_SOCKET=%N"}, .names = "decant:@0:@1", .kept = BIT(4), .reset = BIT(4),
+        REFUSED(EBADF, "LISTEN_FDS is '3'")},
     {"store: no memory, and it stays (1)", {ALONE, LISTEN4, TCP4}, OURS, "2", {"NOTIFY_SOCKET=%N"},
         .names = "decant:@0", .kept = BIT(4), .calloc_fails = 1, FAILED(ENOMEM, "calloc")},
     {"store: no memory, and it stays (3)", {ALONE, LISTEN4, TCP4}, OURS, "2", {"NOTIFY_SOCKET=%N"},
@@ -765,11 +771,13 @@ static const struct hand hands[] = {
     {"RLIMIT_NOFILE: raised to what is needed", {ALONE, LISTEN4, TABLE}, OURS, "2", .listeners = 1,
         .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {20, 400}, .raised_to = 69},
     {"RLIMIT_NOFILE: just enough", {ALONE, LISTEN4, TABLE}, OURS, "2", .listeners = 1,
-        .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {69, 400}, .raised_to = 69},
+        .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {69, 400}, .raised_to = 69,
+        .room = 1},
     {"RLIMIT_NOFILE: one too few", {ALONE, LISTEN4, TABLE}, OURS, "2", .listeners = 1,
-        .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {68, 400}, .raised_to = 69},
+        .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {68, 400}, .raised_to = 69,
+        .room = 0},
     {"RLIMIT_NOFILE: more than enough", {ALONE, LISTEN4}, OURS, "1", .listeners = 1,
-        .limit = {300, 400}, .raised_to = 300},
+        .limit = {300, 400}, .raised_to = 300, .room = 232},
     {"RLIMIT_NOFILE: as far as it goes", {ALONE, LISTEN4, TABLE}, OURS, "2", .listeners = 1,
         .names = "decant:@table", .stored = "1 of 0, table 4", .limit = {20, 40}, .raised_to = 40},
 };
@@ -934,8 +942,10 @@ static void check_clients(const struct hand *c, bool gone)
     for (int i = 0; i < HANDED; i++) {
         bool tcp = is_tcp_client(c->things[i]);
         if (c->kept & BIT(i)) { /* whatever happens: another process may go on with it */
-            if (tcp || c->things[i] == LOCAL)
-                CHECK(look_at(CLIENT + i) == VIEW_OPEN, "client %d, who was kept", i);
+            bool reset = c->reset & BIT(i); /* told once: the next look sees an end */
+            enum kernel_view sees = tcp || c->things[i] == LOCAL ? look_at(CLIENT + i) : VIEW_OPEN;
+            CHECK(sees == VIEW_OPEN || reset, "client %d, who was kept, sees %d", i, sees);
+            CHECK(sees == VIEW_RESET || !reset || !tcp || gone, "client %d sees %d", i, sees);
             continue;
         }
         if (is_listening(c->things[i]) && is_handed(c, i))
@@ -1145,6 +1155,7 @@ static void check_names(const struct hand *c, const struct stored *stored)
     for (int i = 3; i < 3 + n; i++) {
         bool listener = is_listening(c->things[i]) && !(c->kept & BIT(i));
         comes_back |= listener;
+        comes_back |= stored->n > 0;
         if (!listener && i != c->file_fd && c->n == 0 && name_of(c, i, name, sizeof(name)))
             names += (uint32_t)strlen(name) + 1;
     }
@@ -1199,13 +1210,15 @@ static void check_stored_end(const struct hand *c)
         CHECK(fd == c->file_fd || fcntl(fd, F_GETFD) < 0, "%d is still open", fd);
 }
 
-static void check_limit(const struct hand *c)
+static void check_limit(const struct hand *c, uint32_t room)
 {
     struct rlimit limit;
 
     CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "%m");
-    if (c->raised_to > 0)
+    if (c->raised_to > 0) {
         CHECK(limit.rlim_cur == c->raised_to, "%ju", (uintmax_t)limit.rlim_cur);
+        CHECK(room == c->room, "room for %u", room);
+    }
 }
 
 static void check_taken(const struct hand *c, struct handover *handover)
@@ -1227,7 +1240,7 @@ static void check_taken(const struct hand *c, struct handover *handover)
     CHECK(listeners == handover->n_listeners, "%zu of them checked", listeners);
     check_notify(c, handover);
     check_stored(c, handover);
-    check_limit(c);
+    check_limit(c, handover->stored.room);
     int file = c->file_fd == STDIN_FILE ? 0 : c->file_fd == 0 ? -1 : c->file_fd;
     CHECK(handover->file_fd == file, "file %d, not %d", handover->file_fd, file);
     CHECK(handover->file_is_stdin == (c->file_fd == STDIN_FILE), "stdin?");

@@ -1143,8 +1143,12 @@ static void test_missing_beside_stored(void **state)
         size_t n_sockets;
         int result;
     } cases[] = {
-        {"nothing", 0, -ENOENT}, {"nothing", 1, 0}, {"nothing", 1000, 0}, {"fifo", 1, 0},
-        {NULL, 1, -EINVAL}, /* a mistake of the command line is one all the same */
+        {"nothing", 0, -ENOENT},
+        {"nothing", 1, 0},
+        {"nothing", 1000, 0},
+        {"fifo", 1, 0},
+        {NULL, 0, -EINVAL},
+        {NULL, 1, 0},
     };
     static struct stored_socket sockets[1000];
 
@@ -1172,7 +1176,7 @@ static void test_missing_beside_stored(void **state)
         assert_null(sources_for(&sources, 0)->current);
         for (int tries = 0; tries < 2; tries++) {
             assert_true(source_refresh(sources_for(&sources, 0), &source, &problem) < 0);
-            assert_int_equal(problem.status, EX_NOINPUT);
+            assert_int_equal(problem.status, cases[i].file ? EX_NOINPUT : EX_USAGE);
         }
         sources_close(&sources);
     }
@@ -1204,7 +1208,132 @@ static void test_foreign_file(void **state)
         } else {
             assert_int_equal(problem.status, EX_USAGE);
         }
-        (void)close(fd);
+        if (r == 0) {
+            assert_int_equal(fcntl(fd, F_GETFD), -1);
+            assert_int_equal(handover.file_fd, -1);
+        } else {
+            assert_int_equal(close(fd), 0);
+        }
+    }
+}
+
+/* What is still the same file, for whoever comes anew, is one opening: that of the store. */
+struct union_case {
+    const char *name;
+    enum deed deed; /* between the two openings */
+    bool allow;     /* of the one before */
+    bool allow_now;
+    int transfers; /* that the fresh one has already */
+    bool united;
+    off_t end; /* for the next client */
+};
+
+static const struct union_case unions[] = {
+    {"unchanged", NOTHING, false, false, 0, true, SIZE - 10},
+    {"unchanged, and somebody has come already", NOTHING, false, false, 1, false, SIZE - 10},
+    {"grown", GROW, false, false, 0, false, SIZE - 10},
+    {"overwritten", OVERWRITE, false, false, 0, false, SIZE - 10},
+    {"replaced by rename", REPLACE, false, false, 0, false, 1},
+    {"chmoded", CHMOD, false, false, 0, true, SIZE - 10},
+    {"allowed, and unchanged", NOTHING, true, true, 0, true, SIZE - 10},
+    {"allowed, and grown", GROW, true, true, 0, true, SIZE - 10},
+    {"allowed, and shrunk", SHRINK, true, true, 0, true, SIZE - 10},
+    {"allowed, and replaced by rename", REPLACE, true, true, 0, false, 1},
+    {"allowed then, and not now", NOTHING, true, false, 0, false, SIZE - 10},
+    {"allowed now, and not then", NOTHING, false, true, 0, false, SIZE - 10},
+};
+
+static void test_union(void **state)
+{
+    const struct union_case *c = *state;
+    const struct options options = {.file = "file",
+        .offset = c->deed == REPLACE ? 0 : 10,
+        .length = c->deed == REPLACE ? 1 : SIZE - 20,
+        .allow_changes = c->allow_now};
+    int descriptors = count_descriptors();
+    struct source *source = NULL;
+    struct shop shop;
+    struct stat status;
+
+    lay_out();
+    int fd = open("file", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fstat(fd, &status), 0);
+    struct source *resumed = source_resume(fd, 7, "NAME");
+    source_expect(resumed, SIZE, c->allow ? TRANSFER_ANY_MTIME : source_mtime(&status));
+    do_deed(c->deed, fd);
+    assert_int_equal(open_file(&shop, &options, -1), 0);
+    struct source *fresh = present(&shop);
+    int fresh_fd = fresh->fd;
+    for (int i = 0; i < c->transfers; i++)
+        source_hold(fresh);
+    source_unite(&shop.sources, resumed);
+    assert_ptr_equal(present(&shop), c->united ? resumed : fresh);
+    assert_int_equal(resumed->current, c->united);
+    assert_int_equal(fcntl(fresh_fd, F_GETFD) < 0, c->united);
+    source_unite(&shop.sources, resumed); /* once more does nothing */
+    assert_int_equal(resumed->transfers, 1);
+    /* The next client gets what options and file say now, and no third opening is made for it. */
+    assert_int_equal(source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), 0);
+    assert_ptr_equal(source, c->united ? resumed : fresh);
+    assert_true(source->start == options.offset && source->end == c->end);
+    if (c->united)
+        assert_string_equal(source->name, "file");
+    assert_int_equal(source_check(source, source->end), 0);
+    for (int i = 0; i < c->transfers; i++)
+        source_release(fresh);
+    source_release(resumed);
+    sources_close(&shop.sources);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* The name of one listener of several; of the others, none. */
+static void test_union_of_several(void **state)
+{
+    static const char *const names[] = {"alpha", "beta", "alpha"};
+    const struct options options = {.file = "below", .length = ALL};
+    struct source *source = NULL;
+    struct shop shop;
+    struct stat status;
+
+    (void)state;
+    make_below();
+    int fd = open("below/beta", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fstat(fd, &status), 0);
+    struct source *resumed = source_resume(fd, 7, "NAME");
+    source_expect(resumed, status.st_size, source_mtime(&status));
+    assert_int_equal(open_shop(&shop, &options, 3, names, -1), 0);
+    source_unite(&shop.sources, resumed);
+    assert_ptr_equal(sources_for(&shop.sources, 1)->current, resumed);
+    assert_ptr_not_equal(sources_for(&shop.sources, 0)->current, resumed);
+    assert_ptr_not_equal(sources_for(&shop.sources, 2)->current, resumed);
+    assert_string_equal(resumed->name, "below/beta");
+    source_release(resumed);
+    assert_int_equal(source_refresh(sources_for(&shop.sources, 1), &source, &shop.problem), 0);
+    assert_ptr_equal(source, resumed); /* it is owned by that name now */
+    sources_close(&shop.sources);
+}
+
+/* PID 1 would take the second opening of one description for the first. */
+static void test_copies(void **state)
+{
+    const struct options named = {.file = "file", .length = ALL};
+    const struct options unnamed = {.length = ALL};
+    struct source *source = NULL;
+    struct shop shop;
+
+    (void)state;
+    for (int given = 0; given < 2; given++) {
+        lay_out();
+        int fd = given ? open("file", O_RDONLY | O_CLOEXEC) : -1;
+        assert_int_equal(open_file(&shop, given ? &unnamed : &named, fd), 0);
+        assert_false(present(&shop)->is_copy);
+        for (int i = 0; i < 3; i++) {
+            write_at("file", i);
+            assert_int_equal(
+                source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem), 0);
+            assert_int_equal(source->is_copy, given);
+        }
+        sources_close(&shop.sources);
     }
 }
 
@@ -1604,6 +1733,10 @@ int main(void)
     suite_add(&suite, test_current, NULL, "refresh: the present one outlives its transfers");
     suite_add(&suite, test_missing_beside_stored, NULL, "open: missing, and transfers are stored");
     suite_add(&suite, test_foreign_file, NULL, "open: FILE, and a file of somebody else");
+    for (size_t i = 0; i < LENGTH(unions); i++)
+        suite_add(&suite, test_union, &unions[i], "united: %s", unions[i].name);
+    suite_add(&suite, test_union_of_several, NULL, "united: of several names");
+    suite_add(&suite, test_copies, NULL, "refresh: which openings are copies");
     suite_add(&suite, test_no_sockets, NULL, "open: no socket at all");
     suite_add(&suite, test_generations, NULL, "open: numbers that the store has not");
     suite_add(&suite, test_mtime, NULL, "mtime: in 64 bits");

@@ -168,6 +168,7 @@ static void test_name(void **state)
 
 struct shop {
     struct handover handover;
+    struct sources sources; /* none: nobody new comes, unless a test says so */
     struct options options;
     struct report report;
     struct table table;
@@ -198,7 +199,7 @@ static void build(struct shop *shop)
     memset(&world, 0, sizeof(world));
     world.limit = (struct rlimit){1024, 1 << 20};
     *shop = (struct shop){
-        .handover = {.stored = {.table = -1, .witness = -1, .comes_back = true},
+        .handover = {.stored = {.table = -1, .witness = -1, .room = UINT32_MAX, .comes_back = true},
             .notify = {.fd = KERNEL_NOTIFY},
             .file_fd = -1},
         .table = {.fd = -1},
@@ -329,6 +330,7 @@ enum deed {
     CTL,    /* errno, so-manieth: of epoll_ctl(2) */
     CALLOC, /* so-manieth */
     PIPE,   /* so-manieth */
+    COPY,   /* file: is of the description of another */
 };
 
 struct step {
@@ -344,7 +346,9 @@ struct story {
     enum store_state state;
     uint32_t n;
     bool no_notify;
+    bool gone;        /* the store, for the next process: StandardInput=socket */
     uint32_t fdstore; /* FDSTORE= */
+    uint32_t room;    /* for what the next process is handed; 0: plenty */
     rlim_t limit;     /* 0: plenty */
     uint32_t names;   /* bytes of what is there already, under whatever names */
     const char *says;
@@ -542,7 +546,20 @@ static const struct story stories[] = {
         .names = NAMES - 2 * sizeof("@witness") - 3 * 16,
         .says = "the file-descriptor store is full"},
 
+    {"room for what the next process can be handed",
+        {{KEEP, 0, 1}, {KEEP, 1, 1}, {KEEP, 2, 1}, {PID1}, {NOT_KEPT, 2}}, FIRST " +@1",
+        STORE_THERE, 6, .fdstore = 100, .room = 6, .unsettled = true,
+        .says = "the file-descriptor store is full (6 of 6)"},
+    {"room for more than FDSTORE= allows", {{KEEP, 0, 1}, {KEEP, 1, 1}, {PID1}, {NOT_KEPT, 1}},
+        FIRST, STORE_THERE, 5, .fdstore = 5, .room = 6, .unsettled = true,
+        .says = "the file-descriptor store is full (5 of 5)"},
+    {"a second opening of one description: PID 1 would not keep it",
+        {{COPY, 2}, {KEEP, 0, 1}, {KEEP, 1, 2}, {PID1}, {NOT_KEPT, 1}, {END, 1}}, FIRST,
+        STORE_THERE, 5},
+
     /* there is none, or not any more */
+    {"it would not come back", {{KEEP, 0, 1}, {PID1}, {NOT_KEPT, 0}, {END, 0}}, "", STORE_NONE, 0,
+        .gone = true},
     {"nobody to notify", {{KEEP, 0, 1}, {PID1}, {NOT_KEPT, 0}, {END, 0}, {NO_FREE}}, "", STORE_NONE,
         0, .no_notify = true},
     {"FileDescriptorStoreMax=0",
@@ -636,6 +653,9 @@ static void take_step(struct shop *shop, const struct step *step)
     case PIPE:
         kernel.pipe_fails = step->one;
         break;
+    case COPY:
+        file(shop, step->one)->is_copy = true;
+        break;
     case OVER:
         break;
     }
@@ -685,8 +705,11 @@ static void test_story(void **state)
 
     build(&shop);
     shop.handover.notify.fd = c->no_notify ? -1 : KERNEL_NOTIFY;
+    shop.handover.stored.comes_back = !c->gone;
     shop.handover.stored.most = c->fdstore;
     shop.handover.stored.names = c->names;
+    if (c->room)
+        shop.handover.stored.room = c->room;
     world.limit.rlim_max = c->limit ? c->limit : world.limit.rlim_max;
     assert_int_equal(open_shop(&shop), 0);
     for (size_t i = 0; i < LENGTH(c->steps) && c->steps[i].deed; i++)
@@ -1539,7 +1562,8 @@ static void test_reclaim(void **state)
     assert_int_equal(open_shop(&b->shop), 0);
     assert_true(b->shop.store.table_kept);
     assert_int_equal(b->shop.store.n, n);
-    store_reclaim(&b->shop.store, &b->shop.handover, &b->shop.options, note_resumed, b);
+    store_reclaim(
+        &b->shop.store, &b->shop.handover, &b->shop.sources, &b->shop.options, note_resumed, b);
 
     assert_int_equal(b->shop.handover.stored.n_sockets, 0);
     assert_int_equal(b->shop.handover.stored.n_files, 0);
@@ -1685,7 +1709,8 @@ static int reclaim_all(struct shop *shop)
     int r = store_open(&shop->store, &shop->handover, &shop->table, SLOTS, &shop->report);
 
     if (r == 0)
-        store_reclaim(&shop->store, &shop->handover, &shop->options, take_over, shop);
+        store_reclaim(
+            &shop->store, &shop->handover, &shop->sources, &shop->options, take_over, shop);
     return r;
 }
 
@@ -1743,6 +1768,7 @@ static void test_heir(void **state)
         assert_int_equal(world.n_lines, 1);
         assert_string_equal(world.lines[0].text, "resumed: 3 transfers of the decant before");
         assert_int_equal(world.lines[0].level, LOG_INFO);
+        table_last(&shop.table); /* as one does that has not died of it */
         for (uint32_t slot = 0; slot < 3; slot++)
             assert_int_equal(shop.table.slots[slot].resumed, life < 255 ? life : 255);
         assert_ptr_equal(shop.clients[0].source, shop.clients[2].source);
@@ -1839,6 +1865,43 @@ static void test_heir_of_a_damaged_one(void **state)
     close_next(&shop);
 }
 
+/* New clients get the file of the store as well, where it is still the one that they would get. */
+static void test_heir_with_the_same_file(void **state)
+{
+    (void)state;
+    for (int same = 0; same < 2; same++) {
+        struct shop shop;
+        struct problem problem;
+        struct source *source = NULL;
+        int descriptors = count_descriptors();
+        live_first(&shop);
+        die(&shop);
+        open_next(&shop);
+        shop.options =
+            (struct options){.file = same ? "file" : "other", .length = OPTIONS_TO_THE_END};
+        struct listener listener = {.fd = -1};
+        shop.handover.listeners = &listener;
+        shop.handover.n_listeners = 1;
+        assert_int_equal(sources_open(&shop.sources, &shop.options, &shop.handover, &problem), 0);
+        assert_int_equal(reclaim_all(&shop), 0);
+        assert_int_equal(source_refresh(sources_for(&shop.sources, 0), &source, &problem), 0);
+        bool united = source == shop.clients[0].source || source == shop.clients[1].source;
+        assert_int_equal(united, same);
+        assert_true(source->generation == (same ? 1 : 3) || source->generation == (same ? 2 : 3));
+        uint32_t generation = source->generation;
+        for (uint32_t slot = 0; slot < 3; slot++)
+            (void)end_client(&shop, slot);
+        /* Files 1 and 2 are of one inode here: one of them is what new clients get. */
+        check_sent(!same             ? "-@0 -@1 -@file-2 -@2 -@file-1"
+                   : generation == 1 ? "-@0 -@1 -@file-2 -@2"
+                                     : "-@0 -@1 -@2 -@file-1");
+        sources_close(&shop.sources);
+        store_tidy(&shop.store);
+        close_next(&shop);
+        assert_int_equal(count_descriptors(), descriptors);
+    }
+}
+
 static void remove_kept(const char *name)
 {
     size_t at;
@@ -1916,6 +1979,8 @@ static const struct table_fault table_faults[] = {
         "it is damaged"},
     {"more slots than it has", offsetof(struct table_header, n_slots), SLOTS + 100, 4,
         "it is damaged"},
+    {"too many deaths", offsetof(struct table_header, tries), 20, 4,
+        "20 processes in a row have died of it"},
     {"two of them", 0, 0, 0, "there are two of them"},
 };
 
@@ -1983,7 +2048,7 @@ static void test_heir_of_many(void **state)
     open_next(&shop);
     assert_int_equal(store_open(&shop.store, &shop.handover, &shop.table, 2, &shop.report), 0);
     assert_int_equal(shop.table.n_slots, SLOTS);
-    store_reclaim(&shop.store, &shop.handover, &shop.options, take_over, &shop);
+    store_reclaim(&shop.store, &shop.handover, &shop.sources, &shop.options, take_over, &shop);
     assert_int_equal(shop.store.n_kept, 4);
     check_kept(&shop, true);
     close_next(&shop);
@@ -2096,6 +2161,7 @@ int main(void)
     suite_add(&suite, test_heir_of_one_that_ends, NULL, "heir: one ends in its first step");
     suite_add(&suite, test_heir_without_memory, NULL, "heir: no memory");
     suite_add(&suite, test_heir_of_a_damaged_one, NULL, "heir: one slot is damaged");
+    suite_add(&suite, test_heir_with_the_same_file, NULL, "heir: the file is the same, or another");
     suite_add(&suite, test_heir_without_witness, NULL, "heir: no witness");
     suite_add(&suite, test_heir_without_manager, NULL, "heir: nobody to notify");
     for (size_t i = 0; i < LENGTH(table_faults); i++)

@@ -13,12 +13,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static bool no_memory;
@@ -28,7 +30,8 @@ static struct {
     int seal_error;
     int lock_error;
     int read_error;
-    int locks; /* calls */
+    int set_lock_error; /* of fcntl(2) */
+    int locks;          /* calls of mlock2(2) */
 } fake;
 
 int __real_ftruncate64(int fd, off_t size);
@@ -50,6 +53,10 @@ int __wrap_fcntl64(int fd, int command, ...)
     va_end(arguments);
     if (command == F_ADD_SEALS && fake.seal_error) {
         errno = fake.seal_error;
+        return -1;
+    }
+    if (command == F_SETLK && fake.set_lock_error) {
+        errno = fake.set_lock_error;
         return -1;
     }
     return __real_fcntl64(fd, command, argument);
@@ -406,12 +413,16 @@ static const struct refusal refusals[] = {
     {"as many slots as can be said", FIELD(n_slots), UINT32_MAX, -EPROTO, "it is damaged", 0, 0, 0,
         0, false, false},
     {"it is empty", 0, 0, 0, -EPROTO, "it cannot be read", F_SEAL_SHRINK, 0, 0, 0, false, false},
-    {"it is cut in the header", 0, 0, 0, -EPROTO, "it cannot be read", F_SEAL_SHRINK, 23, 0, 0,
+    {"it is cut in the header", 0, 0, 0, -EPROTO, "it cannot be read", F_SEAL_SHRINK, 31, 0, 0,
         false, false},
     {"zeroes", 0, 0, 0, -EPROTO, "it is no table", F_SEAL_SHRINK, 4096, 0, 0, false, false},
     {"it is not sealed", 0, 0, 0, -EPROTO, "it cannot be read", F_SEAL_GROW, 4096, 0, 0, false,
         false},
     {"it is closed", 0, 0, 0, -EPROTO, "it cannot be read", 0, 0, 0, 0, false, true},
+    {"20 processes have died of it", FIELD(tries), 20, -EPROTO,
+        "20 processes in a row have died of it", 0, 0, 0, 0, false, false},
+    {"many more have", FIELD(tries), UINT32_MAX, -EPROTO, "20 processes in a row have died of it",
+        0, 0, 0, 0, false, false},
     {"reading fails", 0, 0, 0, -EPROTO, "it cannot be read", 0, 0, 0, EIO, false, false},
     {"growing fails", 0, 0, 0, -ENOSPC, "it cannot be made larger", 0, 0, ENOSPC, 0, false, false},
     {"no memory", 0, 0, 0, -ENOMEM, "it cannot be made larger", 0, 0, 0, 0, true, false},
@@ -452,6 +463,104 @@ static void test_refusal(void **state)
     assert_int_equal(close(fd), 0);
 }
 
+/* Each process that takes it over counts, until one of them has lasted. */
+static void test_tries(void **state)
+{
+    const char *why = NULL;
+    struct table table;
+    int kept = leave_table(10);
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        for (uint32_t i = 1; i <= 20; i++) {
+            assert_int_equal(table_adopt(&table, fcntl(kept, F_DUPFD_CLOEXEC, 0), 10, &why), 0);
+            assert_int_equal(table.header->tries, i);
+            if (i == 20 && round < 2)
+                table_last(&table);
+            table_close(&table);
+        }
+        struct table_header header;
+        assert_int_equal(pread(kept, &header, sizeof(header), 0), sizeof(header));
+        assert_int_equal(header.tries, round < 2 ? 0 : 20);
+    }
+    assert_int_equal(table_adopt(&table, kept, 10, &why), -EPROTO);
+    assert_string_equal(why, "20 processes in a row have died of it");
+    assert_int_equal(close(kept), 0);
+    assert_int_equal(table_open(&table, 10, true), 0);
+    assert_int_equal(table.header->tries, 0); /* whoever made it did not take it over */
+    table_close(&table);
+}
+
+/* A process that systemd has given up, and that runs all the same: two would send side by side. */
+static void test_one_at_a_time(void **state)
+{
+    (void)state;
+    for (int made = 0; made < 2; made++) {
+        const char *why = NULL;
+        struct table table;
+        int kept = made ? -1 : leave_table(10);
+        int ends[2];
+        int status;
+        char byte = 0;
+
+        assert_int_equal(pipe(ends), 0);
+        if (made) { /* the one that made it, which is this one: another one tries */
+            assert_int_equal(table_open(&table, 10, true), 0);
+            kept = fcntl(table.fd, F_DUPFD_CLOEXEC, 0);
+            pid_t child = fork();
+            if (child == 0) {
+                struct table other;
+                int r = table_adopt(&other, kept, 10, &why);
+                _exit(r == -EPROTO && strcmp(why, "the process that made it still runs") == 0 ? 0
+                                                                                              : 1);
+            }
+            assert_int_equal(waitpid(child, &status, 0), child);
+            assert_int_equal(status, 0);
+            table_close(&table);
+        } else { /* one that took it over, and is killed in the end */
+            pid_t child = fork();
+            if (child == 0) {
+                struct table other;
+                if (table_adopt(&other, kept, 10, &why) == 0 && write(ends[1], &byte, 1) == 1)
+                    for (;;)
+                        (void)pause();
+                _exit(1);
+            }
+            assert_int_equal(read(ends[0], &byte, 1), 1);
+            assert_int_equal(table_adopt(&table, kept, 10, &why), -EPROTO);
+            assert_string_equal(why, "the process that made it still runs");
+            assert_int_equal(kill(child, SIGKILL), 0);
+            assert_int_equal(waitpid(child, &status, 0), child);
+        }
+        assert_int_equal(table_adopt(&table, kept, 10, &why), 0);
+        table_close(&table);
+        assert_int_equal(close(ends[0]) + close(ends[1]), 0);
+    }
+}
+
+/* Where locks cannot be had, nobody else is known to have one. */
+static void test_no_locks(void **state)
+{
+    static const struct {
+        int error;
+        int result;
+    } cases[] = {{ENOLCK, 0}, {EINVAL, 0}, {EAGAIN, -EPROTO}, {EACCES, -EPROTO}};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        const char *why = NULL;
+        struct table table;
+        int fd = leave_table(10);
+        fake.set_lock_error = cases[i].error;
+        assert_int_equal(table_adopt(&table, fd, 10, &why), cases[i].result);
+        fake.set_lock_error = 0;
+        if (cases[i].result == 0)
+            table_close(&table);
+        else
+            assert_int_equal(close(fd), 0);
+    }
+}
+
 /* Sealed against growing, too, by whoever: as it is, it can be used. */
 static void test_sealed(void **state)
 {
@@ -472,7 +581,14 @@ static void test_sealed(void **state)
 static void test_layout(void **state)
 {
     (void)state;
-    assert_int_equal(sizeof(struct table_header), 24);
+    assert_int_equal(sizeof(struct table_header), 32);
+    assert_int_equal(offsetof(struct table_header, magic), 0);
+    assert_int_equal(offsetof(struct table_header, version), 8);
+    assert_int_equal(offsetof(struct table_header, slot_size), 12);
+    assert_int_equal(offsetof(struct table_header, n_slots), 16);
+    assert_int_equal(offsetof(struct table_header, n_used), 20);
+    assert_int_equal(offsetof(struct table_header, tries), 24);
+    assert_int_equal(offsetof(struct table_header, reserved), 28);
     assert_int_equal(sizeof(struct transfer_slot), 80);
     assert_int_equal(offsetof(struct transfer_slot, offset), 0);
     assert_int_equal(offsetof(struct transfer_slot, start), 8);
@@ -509,6 +625,9 @@ int main(void)
             adoptions[i].wants);
     suite_add(&suite, test_growth_that_was_killed, NULL, "adopted: growing it came to no end");
     suite_add(&suite, test_growth_twice, NULL, "adopted: and adopted once more");
+    suite_add(&suite, test_tries, NULL, "adopted: 20 times in a row");
+    suite_add(&suite, test_one_at_a_time, NULL, "adopted: by one process at a time");
+    suite_add(&suite, test_no_locks, NULL, "adopted: where there are no locks");
     suite_add(&suite, test_sealed, NULL, "adopted: unless it must grow");
     for (size_t i = 0; i < LENGTH(refusals); i++)
         suite_add(&suite, test_refusal, &refusals[i], "refused: %s", refusals[i].name);

@@ -1964,6 +1964,50 @@ static void test_restart_before_the_first_byte(void **state)
     check_whole(&w);
 }
 
+/* Whoever has sent something else between two processes: there is no clean end on it. */
+static void test_restart_on_other_bytes(void **state)
+{
+    static const struct {
+        enum socket_kind kind;
+        bool resumed;
+        off_t more; /* bytes that are acknowledged than the file has */
+        enum transfer_event end;
+    } cases[] = {
+        {SOCKET_TCP, true, 0, TRANSFER_DRAINED},
+        {SOCKET_TCP, true, 1, TRANSFER_BROKEN},
+        {SOCKET_TCP, true, 4000, TRANSFER_BROKEN},
+        {SOCKET_TCP, true, -1, TRANSFER_BROKEN},
+        {SOCKET_TCP, false, 1, TRANSFER_DRAINED},  /* nobody else has ever had it */
+        {SOCKET_MPTCP, true, 1, TRANSFER_DRAINED}, /* which cannot tell */
+        {SOCKET_UNIX, true, 1, TRANSFER_DRAINED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct world w;
+        begin(&w, cases[i].kind, 3 * MIB);
+        w.slot.offset = w.s->queued = w.s->acked = 3 * MIB;
+        w.slot.state = TRANSFER_FINISHING;
+        w.slot.resumed = cases[i].resumed;
+        w.s->more_acked = cases[i].more;
+        well_behaved(&w);
+        transfer_start(
+            &w.t, &w.slot, kernel_fd(w.s), cases[i].kind, &w.source, &w.limits, kernel.now);
+        step(&w, 0);
+        go_on(&w);
+        if (w.t.event != cases[i].end)
+            fail_msg("case %zu: %d", i, w.t.event);
+        if (cases[i].end == TRANSFER_DRAINED) {
+            check_whole(&w);
+            continue;
+        }
+        check_reset(&w);
+        assert_int_equal(kernel_calls(w.s, 'F'), 0);
+        assert_string_equal(w.t.call, "other bytes were sent than ours");
+        assert_int_equal(status_of(&w), EX_OSERR);
+    }
+}
+
 /* epoll(7) watches what is behind a descriptor: it must be told before the descriptor is closed,
  * since a duplicate would keep it there for ever. */
 static void test_watch_is_removed(void **state)
@@ -3020,6 +3064,7 @@ static const struct {
     {test_restart_after_the_client_left, "restart: after the client has left"},
     {test_restart_keeps_held, "restart: whether the end is held is kept"},
     {test_restart_before_the_first_byte, "restart: before the first byte"},
+    {test_restart_on_other_bytes, "restart: on other bytes than the file's"},
     {test_watch_is_removed, "end: no watch is left"},
     {test_seal_of_another_socket, "sound: another socket"},
     {test_position, "sound: as many bytes as TCP says"},
