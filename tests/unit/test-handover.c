@@ -140,6 +140,7 @@ enum thing {
     EVENTFD,
     TABLE,
     WRITE_END, /* of a pipe */
+    SPOKEN,    /* something was sent on it already */
     SAME_AS_0,
     SAME_AS_3,
 };
@@ -336,6 +337,10 @@ static void make(enum thing thing, int ends[2])
     case TABLE:
         ends[0] = memfd_create("decant", MFD_ALLOW_SEALING);
         CHECK(fcntl(ends[0], F_ADD_SEALS, F_SEAL_SHRINK) == 0, "%m");
+        break;
+    case SPOKEN:
+        make_internet(ends, AF_INET, AF_INET, 0);
+        CHECK(send(ends[0], "banner", 6, 0) == 6, "%m");
         break;
     case WRITE_END:
         CHECK(pipe(ends) == 0, "%m");
@@ -550,6 +555,10 @@ static const struct hand hands[] = {
     {"wrong: for another process", {DEV_NULL, DEV_NULL, DEV_NULL, TCP4}, ANOTHER, "1",
         REFUSED(ENOTSOCK, "meant for another process", "LISTEN_PID")},
 
+    {"wrong: somebody has spoken before us", {ALONE, SPOKEN}, OURS, "1", .error = EALREADY,
+        .status = EX_PROTOCOL, .says = {"something was sent to 127.0.0.1:", "banners"}},
+    {"wrong: the same, from inetd", {SPOKEN, DEV_NULL, DEV_NULL}, .error = EALREADY,
+        .status = EX_PROTOCOL, .says = {"see what else writes to descriptor 0"}},
     {"LISTEN_FDS: empty", {ALONE, TCP4}, OURS, "", REFUSED(EINVAL, "LISTEN_FDS is ''", START_IT)},
     {"LISTEN_FDS: missing", {ALONE, TCP4}, OURS, NULL, REFUSED(EINVAL, "LISTEN_FDS is", START_IT)},
     {"LISTEN_FDS: 0", {ALONE, TCP4}, OURS, "0", REFUSED(EINVAL, "LISTEN_FDS is '0'", START_IT)},

@@ -12,6 +12,7 @@
 #include "kernel.h"
 #include "options.h"
 #include "resident.h"
+#include "table.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -1684,6 +1685,76 @@ static void test_start_fails(void **state)
     assert_int_equal(reset, 3);
 }
 
+static uint32_t count_tries(void)
+{
+    struct table_header header;
+    size_t at = 0;
+
+    assert_int_equal(kernel_kept("@table", &at), 1);
+    assert_int_equal(
+        pread(kernel.manager.kept[at].real, &header, sizeof(header), 0), sizeof(header));
+    return header.tries;
+}
+
+/* One of the slots kills whoever takes it over: it must not do so for ever. Nor must 20 processes
+ * that were killed by something else, and had lasted, be taken for such. */
+static void test_many_deaths(void **state)
+{
+    static const struct scene scene = {
+        .size = 100000, .guests = {PATIENT(.n = 3)}, .events = {TERM(200)}, .keeps = 100};
+    static struct stage stage;
+
+    (void)state;
+    for (int lasting = 0; lasting < 3; lasting++) {
+        unsigned long views[4] = {0};
+        bool kept[KERNEL_SOCKETS] = {false};
+        prepare(&stage, &scene);
+        assert_int_equal(live(&stage, 0), LEFT);
+        assert_int_equal(count_tries(), 0); /* whoever was asked to end has not died of it */
+        for (uint32_t i = 1; i <= 20; i++) {
+            assert_int_equal(live(&stage, lasting == 1 && i == 20 ? 600 : 40), KILLED);
+            assert_int_equal(count_tries(), lasting == 1 && i == 20 ? 0 : i);
+            if (lasting == 2 && i == 19) { /* SIGTERM comes before it has lasted */
+                kernel_forget_signals();
+                assert_int_equal(kill(getpid(), SIGTERM), 0);
+                assert_int_equal(live(&stage, 0), LEFT);
+                assert_int_equal(count_tries(), 0);
+                break;
+            }
+        }
+        kernel_forget_signals();
+        (void)live_on(&stage);
+        check_fates(&stage, kept, views);
+        assert_int_equal(views[lasting ? VIEW_END : VIEW_RESET], 3);
+        bool said = false;
+        for (size_t i = 0; i < world.n_lines; i++)
+            said |= strstr(world.lines[i].text, "20 processes in a row have died of it") != NULL;
+        assert_int_equal(said, lasting == 0);
+        kernel_drop_all();
+    }
+}
+
+/* One that cannot be armed must not be served: the others are. */
+static void test_unarmed(void **state)
+{
+    static const struct scene scene = {.size = 1000, .guests = {GOOD(.n = 3)}, .status = 71};
+    static struct stage stage;
+    int descriptors = count_descriptors();
+
+    (void)state;
+    kernel_forget_signals();
+    build(&stage, &scene);
+    kernel.sockets[1].linger_error = ENOBUFS;
+    assert_int_equal(run(&stage), 0);
+    assert_int_equal(stage.report.status, 71);
+    assert_int_equal(kernel.sockets[0].view, VIEW_END);
+    assert_int_equal(kernel.sockets[1].view, VIEW_RESET);
+    assert_int_equal(kernel.sockets[2].view, VIEW_END);
+    assert_string_equal(world.lines[0].text, "setsockopt: No buffer space available");
+    sources_close(&stage.sources);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
 /* ---- SIGKILL ---- */
 
 static const struct scene deaths[] = {
@@ -1930,7 +2001,8 @@ static void one_of_the_deaths(struct stage *stage, unsigned long *views, unsigne
     int64_t span = (int64_t)(1 + kernel_roll(2000)) * MS;
 
     prepare(stage, &scene);
-    kernel.manager.most += 20; /* a witness that could not be watched is there, and not counted */
+    kernel.manager.most +=
+        keeps ? 20 : 0; /* a witness that could not be watched is there, and not counted */
     for (int j = 0; j < FEWER; j++)
         add_somebody(stage, span);
     add_accidents(stage, span);
@@ -1995,6 +2067,8 @@ int main(void)
     for (size_t i = 0; i < LENGTH(dynasties); i++)
         suite_add(&suite, test_dynasty, &dynasties[i], "next: %s", dynasties[i].scene.name);
     suite_add(&suite, test_without_listeners, NULL, "next: no listening socket any more");
+    suite_add(&suite, test_many_deaths, NULL, "next: 20 that die of the table");
+    suite_add(&suite, test_unarmed, NULL, "arming: it fails");
     suite_add(&suite, test_start_fails, NULL, "next: it fails to start, or to watch a client");
     for (size_t i = 0; i < LENGTH(deaths); i++)
         suite_add(&suite, test_death, &deaths[i], "death: %s", deaths[i].name);
