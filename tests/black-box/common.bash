@@ -179,6 +179,24 @@ go() {
     : >"$T/go"
 }
 
+# midway NAME [PEER-OPTION...]: it has got some, and takes no more before go()
+midway() {
+    client "$1" --rcvbuf=64K "${@:2}" read=100000 "touch=$T/midway.$1" "wait-file=$T/go" drain
+    wait_for 30 test -e "$T/midway.$1"
+}
+
+# fetch NAME [FILE]: all of it
+fetch() {
+    client "$1" drain
+    client_has_all "$1" "${2-$file}"
+}
+
+# at SUFFIX COMMAND...: client() with the address of another listening socket
+at() {
+    cp "$T/address.$1" "$T/address"
+    "${@:2}"
+}
+
 # A process that has ended, waited for or not, has no program any more.
 has_ended() {
     [[ ! -e /proc/$1/exe ]]
@@ -236,6 +254,15 @@ says() {
 
 says_not() {
     ! grep -E -- "$1" "$T/err" || fail "decant said '$1'"
+}
+
+lines() {
+    [[ $(grep -cE -- "$2" "$T/err") == "$1" ]]
+}
+
+# count N REGEX: so many lines of decant are like this
+count() {
+    lines "$@" || fail "not $1 lines of '$2'"
 }
 
 # queues: of decant's TCP socket, not the listening one, its state (01 open, 04 its end is sent) and the bytes that are not

@@ -11,8 +11,9 @@
  * listeners. It also does what systemd never would: it tampers with what it keeps, and it kills
  * PROGRAM behind a system call or an instruction that can be chosen.
  *
- *   --listen=KIND[,NAME]  tcp4, tcp6, unix=PATH; again for more sockets (default: one of tcp4);
- *                         NAME is FileDescriptorName= (default: decant.socket)
+ *   --listen=KIND[,NAME]  tcp4, tcp6, mptcp, unix=PATH; again for more (default: one of tcp4); NAME
+ *                         is FileDescriptorName= (default: decant.socket)
+ *   --open-file=PATH,NAME OpenFile=: opened for each start anew, and handed over as the last one
  *   --address-file=PATH   gets the address, as peer takes it; that of the second in PATH.2, ...
  *   --notify=PATH         NOTIFY_SOCKET; without it there is no store
  *   --store=N             FileDescriptorStoreMax= (default 4224)
@@ -99,6 +100,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
 #define FIRST_FD       3
 #define MOST_LISTENERS 16
 #define MOST_WORDS     64
@@ -153,6 +158,7 @@ static char **program; /* and its arguments */
 static int log_fd = -1, notify_fd = -1, control_fd = -1, signal_fd = -1;
 
 static const char *notify_path;
+static const char *open_path, *open_name; /* OpenFile= */
 static const char *restart = "on-failure", *force = "TERM", *prevent = "64,66,76", *success = "75";
 static bool tell_store;
 static int64_t pause_ns;
@@ -203,18 +209,20 @@ static void write_file(const char *path, const char *text)
 
 /* --- Sockets ---------------------------------------------------------------------------------- */
 
-static int listen_internet(bool six, char *address, size_t size)
+/* Of tcp4, tcp6 or mptcp. */
+static int listen_internet(const char *kind, char *address, size_t size)
 {
+    bool six = strcmp(kind, "tcp6") == 0;
+    int protocol = strcmp(kind, "mptcp") == 0 ? IPPROTO_MPTCP : 0;
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     struct sockaddr *name = six ? (struct sockaddr *)&in6 : (struct sockaddr *)&in;
     socklen_t length = six ? sizeof(in6) : sizeof(in);
 
-    int fd = check(socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+    int fd = check(socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC, protocol), "socket");
     check(bind(fd, name, length), "bind");
     check(getsockname(fd, name, &length), "getsockname");
-    snprintf(
-        address, size, "%s=%d", six ? "tcp6" : "tcp4", ntohs(six ? in6.sin6_port : in.sin_port));
+    snprintf(address, size, "%s=%d", kind, ntohs(six ? in6.sin6_port : in.sin_port));
     return fd;
 }
 
@@ -237,10 +245,8 @@ static void open_listening(struct listener *listener, const char *address_file, 
     if (strncmp(listener->kind, "unix=", 5) == 0) {
         listener->fd = bind_unix(listener->kind + 5, SOCK_STREAM);
         snprintf(address, sizeof(address), "%s", listener->kind);
-    } else if (strcmp(listener->kind, "tcp4") == 0 || strcmp(listener->kind, "tcp6") == 0) {
-        listener->fd = listen_internet(listener->kind[3] == '6', address, sizeof(address));
     } else {
-        errx(99, "keeper: what is --listen=%s?", listener->kind);
+        listener->fd = listen_internet(listener->kind, address, sizeof(address));
     }
     check(listen(listener->fd, SOMAXCONN), "listen");
     if (!address_file)
@@ -624,7 +630,7 @@ static void add_name(char *names, size_t *length, const char *name)
     *length += (size_t)sprintf(names + *length, "%s%s", *length ? ":" : "", name);
 }
 
-/* The listeners first, and then the stored ones, the latest of them first. */
+/* The listeners first, then the stored ones, the latest of them first, and then OpenFile=. */
 static int collect(int *fds, char *names)
 {
     size_t length = 0;
@@ -639,13 +645,20 @@ static int collect(int *fds, char *names)
         fds[n++] = store[i].fd;
         add_name(names, &length, store[i].name);
     }
+    if (open_path) {
+        fds[n] = open(open_path, O_RDONLY | O_CLOEXEC);
+        if (fds[n] >= 0) { /* "graceful" */
+            n++;
+            add_name(names, &length, open_name);
+        }
+    }
     return n;
 }
 
 static _Noreturn void become_program(void)
 {
-    int *fds = calloc(MOST_LISTENERS + n_stored, sizeof(*fds));
-    char *names = calloc(MOST_LISTENERS + n_stored, sizeof(store->name) + 1);
+    int *fds = calloc(1 + MOST_LISTENERS + n_stored, sizeof(*fds));
+    char *names = calloc(1 + MOST_LISTENERS + n_stored, sizeof(store->name) + 1);
     char number[24];
 
     if (!fds || !names)
@@ -927,7 +940,7 @@ static int open_connected(void)
     char address[64];
     struct sockaddr_in name;
     socklen_t length = sizeof(name);
-    int listener = listen_internet(false, address, sizeof(address));
+    int listener = listen_internet("tcp4", address, sizeof(address));
     int client = check(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
 
     check(listen(listener, 1), "listen");
@@ -941,7 +954,7 @@ static int open_connected(void)
 static int open_other_listener(void)
 {
     char address[64];
-    int fd = listen_internet(false, address, sizeof(address));
+    int fd = listen_internet("tcp4", address, sizeof(address));
 
     check(listen(fd, 1), "listen");
     return fd;
@@ -1454,12 +1467,18 @@ static void open_all(const char *address_file, const char *control, const char *
 
 static void plan_listener(char *kind)
 {
+    static const char *const kinds[] = {"tcp4", "tcp6", "mptcp"};
     char *comma = strchr(kind, ',');
+    bool known = strncmp(kind, "unix=", 5) == 0;
 
     if (n_listeners == MOST_LISTENERS)
         errx(99, "keeper: too many sockets");
     if (comma)
         *comma++ = '\0';
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        known |= strcmp(kind, kinds[i]) == 0;
+    if (!known)
+        errx(99, "keeper: what is --listen=%s?", kind);
     listeners[n_listeners++] =
         (struct listener){.fd = -1, .kind = kind, .name = comma ? comma : "decant.socket"};
 }
@@ -1468,6 +1487,7 @@ int main(int argc, char **argv)
 {
     static const struct option names[] = {
         {"listen", 1, NULL, 'l'},
+        {"open-file", 1, NULL, 'o'},
         {"address-file", 1, NULL, 'a'},
         {"notify", 1, NULL, 'n'},
         {"store", 1, NULL, 's'},
@@ -1492,6 +1512,10 @@ int main(int argc, char **argv)
         switch (c) {
         case 'l':
             plan_listener(optarg);
+            break;
+        case 'o':
+            open_path = strsep(&optarg, ",");
+            open_name = optarg ? optarg : "open-file";
             break;
         case 'a':
             address_file = optarg;

@@ -29,27 +29,6 @@ started() {
     has_started "$1" || fail "$(cat "$T/starts") starts, not $1"
 }
 
-# midway NAME [PEER-OPTION...]: it has got some, and takes no more before go()
-midway() {
-    client "$1" --rcvbuf=64K "${@:2}" read=100000 "touch=$T/midway.$1" "wait-file=$T/go" drain
-    wait_for 30 test -e "$T/midway.$1"
-}
-
-# fetch NAME [FILE]: all of it
-fetch() {
-    client "$1" drain
-    client_has_all "$1" "${2-$file}"
-}
-
-lines() {
-    [[ $(grep -cE -- "$2" "$T/err") == "$1" ]]
-}
-
-# count N REGEX: so many lines of decant are like this
-count() {
-    lines "$@" || fail "not $1 lines of '$2'"
-}
-
 stop() {
     kill -TERM "$decant_pid"
     wait_for_decant
@@ -352,12 +331,6 @@ refused_at_start() {
 }
 
 two=(--at=0:null --at=3:listening --at=4:listening2 --listen-fds=2)
-
-# at SUFFIX COMMAND...: client() with the address of another listening socket
-at() {
-    cp "$T/address.$1" "$T/address"
-    "${@:2}"
-}
 
 @test "a directory, and two sockets: each has the file of its name" {
     local file
