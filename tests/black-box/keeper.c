@@ -68,7 +68,8 @@
  *                         or so many instructions later; with "end" in front of the call that
  *                         follows
  *   stepped               killed=0|1 calls=N call=NUMBER instructions=N, and in parked= the ports
- *                         of all clients whose sockets were stored since `step`
+ *                         (UNIX: the kernel's numbers) of all clients whose sockets were stored
+ *                         since `step`; what is not dead by now will live
  */
 #include <ctype.h>
 #include <elf.h>
@@ -108,7 +109,7 @@
 #define MOST_LISTENERS 16
 #define MOST_WORDS     64
 #define MOST_PASSED    253   /* SCM_MAX_FD of the kernel */
-#define MOST_PARKED    20000 /* whose ports are remembered */
+#define MOST_PARKED    20000 /* whose numbers are remembered */
 #define LINES_MAX      4096  /* NOTIFY_BUFFER_MAX of systemd */
 
 struct listener {
@@ -139,7 +140,7 @@ struct stepping {
     long call;                              /* the number of the last one */
     long first_argument;
     size_t n_parked;
-    int parked[MOST_PARKED]; /* ports; 0 where there is none */
+    int parked[MOST_PARKED]; /* peer_number() */
 };
 
 static struct listener listeners[MOST_LISTENERS];
@@ -266,15 +267,23 @@ static int socket_option(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
 }
 
-static int peer_port(int fd)
+/* The port, or what the kernel has called a UNIX socket that was bound to no name, a number as
+ * well. */
+static int peer_number(int fd)
 {
-    struct sockaddr_in6 name = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    } name = {0};
     socklen_t length = sizeof(name);
 
-    if (getpeername(fd, (struct sockaddr *)&name, &length) < 0)
+    if (getpeername(fd, &name.any, &length) < 0)
         return 0;
-    /* The port is in the same place for both families. */
-    return name.sin6_family == AF_INET || name.sin6_family == AF_INET6 ? ntohs(name.sin6_port) : 0;
+    if (name.any.sa_family == AF_UNIX)
+        return (int)strtol(name.un.sun_path + 1, NULL, 16);
+    return ntohs(name.any.sa_family == AF_INET ? name.in.sin_port : name.in6.sin6_port);
 }
 
 static bool is_stream(int fd)
@@ -353,7 +362,7 @@ static const char *keep(int fd, const char *name, bool watched)
             return "same";
         }
     if (is_stream(fd) && stepping.n_parked < MOST_PARKED)
-        stepping.parked[stepping.n_parked++] = peer_port(fd);
+        stepping.parked[stepping.n_parked++] = peer_number(fd);
     put_into_store(fd, name, watched);
     return "stored";
 }
@@ -1259,6 +1268,8 @@ static const char *do_stepped(struct command *command)
     for (size_t i = 0; i < stepping.n_parked; i++)
         fprintf(command->answer, "%d,", stepping.parked[i]);
     fprintf(command->answer, "\n");
+    stepping.from = NOT_AT_ALL;
+    stepping.at_entry = false;
     return NULL;
 }
 
@@ -1450,6 +1461,10 @@ static void open_all(const char *address_file, const char *control, const char *
         notify_fd = bind_unix(notify_path, SOCK_DGRAM);
         check(chmod(notify_path, 0777), notify_path); /* PROGRAM may be another user's */
     }
+    if (control) {
+        control_fd = bind_unix(control, SOCK_STREAM);
+        check(listen(control_fd, SOMAXCONN), "listen");
+    }
     for (int i = 0; i < n_listeners; i++)
         open_listening(&listeners[i], address_file, i + 1);
     sigemptyset(&signals);
@@ -1459,10 +1474,6 @@ static void open_all(const char *address_file, const char *control, const char *
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal_fd = check(signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), "signalfd");
-    if (control) {
-        control_fd = bind_unix(control, SOCK_STREAM);
-        check(listen(control_fd, SOMAXCONN), "listen");
-    }
 }
 
 static void plan_listener(char *kind)

@@ -19,6 +19,9 @@
  * CLIENT: one of the names below, all connect at once; see `scripts`.
  *
  *   --dir=PATH        for sockets, files and logs
+ *   --listen=KIND     tcp4 (default), tcp6, mptcp, unix: where nobody knows a reset, an end that
+ * comes too early for a socket that was not stored is taken for one
+ *   --warm            of a walk: there is another client already, whose socket is stored
  *   --lanes=N         so many servers side by side, each with its part of the runs (default 4)
  *   --stride=N        only every N-th system call, from one that --seed chooses
  *   --where=WHERE     of two system calls: behind (the first, where it has just returned), before
@@ -70,6 +73,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
 #define MILLISECOND  INT64_C(1000000)
 #define SECOND       INT64_C(1000000000)
 #define NEVER        INT64_MAX
@@ -104,13 +111,21 @@ static const struct script scripts[] = {
     {"talks", 1500000, 65536, 300000, false, 65536, 1, NOWHERE, 0, 0},
     {"half-closed", 1500000, 65536, 0, true, 65536, 1, NOWHERE, 0, 0},
     /* Has all but the last bytes, which its kernel has no room for: FINISHING. */
-    {"finishing", 120000, 4096, 0, false, 65536, 0, 108000, 25, 0},
+    {"finishing", 1100000, 4096, 0, false, 65536, 0, 1088000, 25, 0},
     /* Has everything, and does not go: DRAINING. */
     {"draining", 1500000, 65536, 0, false, 65536, 1, NOWHERE, 0, 25},
     {"stops", 2500000, 65536, 0, false, 65536, 0, 300000, UNTIL_TOLD, 0},
-    {"stops-at-the-end", 120000, 4096, 0, false, 65536, 0, 108000, UNTIL_TOLD, 0},
+    {"stops-at-the-end", 1100000, 4096, 0, false, 65536, 0, 1088000, UNTIL_TOLD, 0},
     {"stops-after-the-end", 1500000, 65536, 0, false, 65536, 0, NOWHERE, 0, UNTIL_TOLD},
 };
+
+static const struct script *find_script(const char *name)
+{
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
+        if (strcmp(scripts[i].name, name) == 0)
+            return &scripts[i];
+    return NULL;
+}
 
 enum state { READING, STOPPED, HOLDING, OVER };
 enum outcome { NONE, WHOLE, RESET, SHORT, WRONG, HUNG };
@@ -120,7 +135,7 @@ struct client {
     struct script script;
     const unsigned char *content;
     int fd;
-    int port;
+    int number; /* its port, or what the kernel calls a UNIX socket */
     enum state state;
     enum outcome outcome;
     bool told;
@@ -141,6 +156,8 @@ struct options {
     const char *way;
     const char *dir;
     const char *keeper;
+    const char *kind; /* of the sockets, as keeper's --listen has it */
+    bool warm;
     char **program;
     struct script clients[MOST_CLIENTS];
     int n_clients;
@@ -156,7 +173,7 @@ struct options {
 struct file {
     size_t size;
     const unsigned char *content;
-    in_port_t port;
+    char address[108]; /* as keeper writes it */
 };
 
 struct lane {
@@ -279,7 +296,7 @@ static long ask(const struct lane *lane, const char *what)
 static void start_keeper(struct lane *lane)
 {
     const struct options *options = lane->options;
-    char listens[MOST_FILES][64];
+    char listens[MOST_FILES][192];
     char notify[160], control[160], address[160], log[160], directory[256], errors[160];
     const char *words[64 + MOST_FILES];
     int n = 0;
@@ -302,7 +319,12 @@ static void start_keeper(struct lane *lane)
     words[n++] = log;
     words[n++] = "--fuse=590";
     for (int i = 0; i < n_files; i++) {
-        snprintf(listens[i], sizeof(listens[i]), "--listen=tcp4,%zu", files[i].size);
+        if (strcmp(options->kind, "unix") == 0)
+            snprintf(listens[i], sizeof(listens[i]), "--listen=unix=%s.%zu,%zu", lane->prefix,
+                files[i].size, files[i].size);
+        else
+            snprintf(
+                listens[i], sizeof(listens[i]), "--listen=%s,%zu", options->kind, files[i].size);
         words[n++] = listens[i];
     }
     words[n++] = "--";
@@ -321,24 +343,20 @@ static void start_keeper(struct lane *lane)
     err(2, "killer: %s", words[0]);
 }
 
-static in_port_t read_port(const char *path)
+static void read_address(const char *path, char *address, int size)
 {
     FILE *stream;
-    unsigned port;
-    int64_t until = clock_now() + 20 * SECOND;
 
-    while (!(stream = fopen(path, "r"))) {
+    for (int64_t until = clock_now() + 20 * SECOND; !(stream = fopen(path, "r")); poll(NULL, 0, 1))
         if (clock_now() > until)
             errx(2, "killer: %s never came", path);
-        poll(NULL, 0, 1);
-    }
-    if (fscanf(stream, "tcp4=%u", &port) != 1)
+    if (!fgets(address, size, stream))
         errx(2, "killer: %s", path);
     fclose(stream);
-    return (in_port_t)port;
+    address[strcspn(address, "\n")] = '\0';
 }
 
-static void learn_ports(const struct lane *lane)
+static void learn_addresses(const struct lane *lane)
 {
     char path[160];
 
@@ -347,12 +365,7 @@ static void learn_ports(const struct lane *lane)
             snprintf(path, sizeof(path), "%s.address", lane->prefix);
         else
             snprintf(path, sizeof(path), "%s.address.%d", lane->prefix, i + 1);
-        files[i].port = read_port(path);
-    }
-    for (int64_t until = clock_now() + 20 * SECOND; access(lane->control, F_OK) != 0;) {
-        if (clock_now() > until)
-            errx(2, "killer: %s never came", lane->control);
-        poll(NULL, 0, 1);
+        read_address(path, files[i].address, sizeof(files[i].address));
     }
 }
 
@@ -391,27 +404,70 @@ static long count_stored(const struct lane *lane)
 
 /* --- Clients ---------------------------------------------------------------------------------- */
 
+union name {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_un un;
+};
+
+/* Returns the length. */
+static socklen_t parse_address(const char *text, union name *name)
+{
+    const char *value = strchr(text, '=') + 1;
+
+    *name = (union name){0};
+    if (text[0] == 'u') {
+        name->un.sun_family = AF_UNIX;
+        strncpy(name->un.sun_path, value, sizeof(name->un.sun_path) - 1);
+        return sizeof(name->un);
+    }
+    if (strncmp(text, "tcp6", 4) == 0) {
+        name->in6 = (struct sockaddr_in6){.sin6_family = AF_INET6,
+            .sin6_addr = IN6ADDR_LOOPBACK_INIT,
+            .sin6_port = htons((uint16_t)atoi(value))};
+        return sizeof(name->in6);
+    }
+    name->in = (struct sockaddr_in){.sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        .sin_port = htons((uint16_t)atoi(value))};
+    return sizeof(name->in);
+}
+
+static int number_of(int fd)
+{
+    union name name = {0};
+    socklen_t length = sizeof(name);
+
+    check(getsockname(fd, &name.any, &length), "getsockname");
+    if (name.any.sa_family == AF_UNIX)
+        return (int)strtol(name.un.sun_path + 1, NULL, 16);
+    return ntohs(name.any.sa_family == AF_INET ? name.in.sin_port : name.in6.sin6_port);
+}
+
 static void open_client(struct client *client, const struct script *script, int64_t timeout)
 {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof(name);
     const struct file *file = find_file(script->size);
+    const struct sockaddr nameless = {.sa_family = AF_UNIX};
+    union name name;
+    socklen_t length = parse_address(file->address, &name);
+    int protocol = file->address[0] == 'm' ? IPPROTO_MPTCP : 0;
 
-    name.sin_port = htons(file->port);
-    int fd = check(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+    int fd = check(socket(name.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, protocol), "socket");
     if (script->rcvbuf > 0)
         check(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &script->rcvbuf, sizeof(script->rcvbuf)),
             "SO_RCVBUF");
-    check(connect(fd, (struct sockaddr *)&name, sizeof(name)), "connect");
-    check(getsockname(fd, (struct sockaddr *)&name, &length), "getsockname");
+    if (name.any.sa_family == AF_UNIX) /* the kernel chooses a number */
+        check(bind(fd, &nameless, sizeof(nameless.sa_family)), "bind");
+    check(connect(fd, &name.any, length), "connect");
     check(fcntl(fd, F_SETFL, O_NONBLOCK), "fcntl");
     *client = (struct client){.script = *script,
         .content = file->content,
         .fd = fd,
-        .port = ntohs(name.sin_port),
+        .number = number_of(fd),
         .deadline = clock_now() + timeout};
     if (script->half_close)
-        check(shutdown(fd, SHUT_WR), "shutdown");
+        shutdown(fd, SHUT_WR); /* fails for who was reset already, which recv(2) tells */
 }
 
 static void end_client(struct client *client, enum outcome outcome)
@@ -571,7 +627,7 @@ static void run_clients(struct client *clients, int n)
 struct stepped {
     int killed;
     long calls, call, instructions;
-    char parked[4096]; /* ports, each followed by a comma */
+    char parked[4096]; /* numbers, each followed by a comma */
 };
 
 static struct stepped ask_stepped(const struct lane *lane)
@@ -588,11 +644,11 @@ static struct stepped ask_stepped(const struct lane *lane)
     return stepped;
 }
 
-static bool is_parked(const struct stepped *stepped, int port)
+static bool is_parked(const struct stepped *stepped, int number)
 {
     char wanted[16];
 
-    snprintf(wanted, sizeof(wanted), ",%d,", port);
+    snprintf(wanted, sizeof(wanted), ",%d,", number);
     return strstr(stepped->parked, wanted) != NULL;
 }
 
@@ -606,6 +662,13 @@ static __attribute__((format(printf, 2, 3))) void complain(
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     fprintf(stderr, "killer: lane %d: %s\n", lane->number, text);
+}
+
+/* What a reset is, is an end of stream for a UNIX socket. Whoever must get everything has no
+ * excuse. */
+static enum outcome excuse(const struct lane *lane, enum outcome outcome, bool must)
+{
+    return outcome == SHORT && !must && strcmp(lane->options->kind, "unix") == 0 ? RESET : outcome;
 }
 
 static void count(struct account *account, enum outcome outcome)
@@ -622,14 +685,15 @@ static void judge(struct lane *lane, const struct client *client, const struct s
     long n, bool parked, bool must)
 {
     struct account *account = &lane->account;
+    enum outcome outcome = excuse(lane, client->outcome, must);
 
-    count(account, client->outcome);
-    account->parked += parked && client->outcome == WHOLE;
-    if (client->outcome == RESET && must)
+    count(account, outcome);
+    account->parked += parked && outcome == WHOLE;
+    if (outcome == RESET && must)
         account->lost++;
-    if (client->outcome == RESET && n > account->last_reset)
+    if (outcome == RESET && n > account->last_reset)
         account->last_reset = n;
-    if (client->outcome == WHOLE || (client->outcome == RESET && !must))
+    if (outcome == WHOLE || (outcome == RESET && !must))
         return;
     complain(lane,
         "%s of %s, %zu of %zu bytes: N %ld, the last system call %ld, %ld instructions%s%s",
@@ -680,7 +744,7 @@ static void judge_all(struct lane *lane, struct client *clients, long n, bool st
     struct stepped stepped = ask_stepped(lane);
 
     for (int i = 0; i < lane->options->n_clients; i++) {
-        bool parked = is_parked(&stepped, clients[i].port);
+        bool parked = is_parked(&stepped, clients[i].number);
         judge(lane, &clients[i], &stepped, n, parked && stepped.killed,
             strictly || parked || !stepped.killed);
     }
@@ -689,26 +753,39 @@ static void judge_all(struct lane *lane, struct client *clients, long n, bool st
         lane->account.calls = n;
 }
 
-/* Returns whether the process has lived to its N-th system call. */
-static bool walk_once(struct lane *lane, long n)
-{
-    struct client clients[MOST_CLIENTS];
-    long kills = lane->account.kills;
-
-    fresh(lane);
-    begin_step(lane, "accept", n);
-    open_clients(lane, clients);
-    run_clients(clients, lane->options->n_clients);
-    look_for_left(lane, n);
-    judge_all(lane, clients, n, false);
-    return lane->account.kills > kills;
-}
-
 static void wait_for_stored(struct lane *lane, long n)
 {
     for (int64_t until = clock_now() + 10 * SECOND; count_stored(lane) < n; poll(NULL, 0, 1))
         if (clock_now() > until)
             errx(1, "killer: only %ld of %ld sockets are in the store", count_stored(lane), n);
+}
+
+/* Returns whether the process has lived to its N-th system call. */
+static bool walk_once(struct lane *lane, long n)
+{
+    static const struct stepped nothing;
+    struct client clients[MOST_CLIENTS];
+    struct client other;
+    long kills = lane->account.kills;
+
+    fresh(lane);
+    if (lane->options->warm) {
+        open_client(&other, find_script("stops"), lane->options->timeout);
+        run_clients(&other, 1);
+        wait_for_stored(lane, 1);
+    }
+    begin_step(lane, "accept", n);
+    open_clients(lane, clients);
+    run_clients(clients, lane->options->n_clients);
+    if (lane->options->warm) {
+        go_on(&other);
+        run_clients(&other, 1);
+    }
+    look_for_left(lane, n);
+    if (lane->options->warm)
+        judge(lane, &other, &nothing, 0, true, true);
+    judge_all(lane, clients, n, false);
+    return lane->account.kills > kills;
 }
 
 /* Those that fit are not stored before somebody asks for it. */
@@ -808,7 +885,7 @@ static void startup(struct lane *lane)
         begin_step(lane, "main", n);
         TELL(lane, answer, "kill", "KILL");
         wait_ready(lane, starts + 1);
-        /* Ready may be what it was killed behind. */
+        read_more(clients, options->n_clients);
         struct stepped stepped = ask_stepped(lane);
         if (stepped.killed)
             wait_ready(lane, starts + 2);
@@ -817,7 +894,6 @@ static void startup(struct lane *lane)
         if (stepped.killed && n > lane->account.calls)
             lane->account.calls = n;
         beyond = stepped.killed ? 0 : beyond + 1;
-        read_more(clients, options->n_clients);
         if (look_for_lost(lane, clients, n))
             break;
     }
@@ -889,9 +965,9 @@ static void storm(struct lane *lane)
                 clients[i].outcome = NONE;
                 over++;
             }
-        /* As many kills by now as connections are over, in proportion. */
+        /* Spread over all connections, and none before the first is over. */
         if (kill_at == 0 && lane->account.kills < options->kills &&
-            lane->account.kills * options->connections <= over * options->kills)
+            (lane->account.kills + 1) * options->connections <= over * (options->kills + 1))
             kill_at = clock_now() + (int64_t)(next_random(&lane->random) % 30) * MILLISECOND;
         if (kill_at == 0 || clock_now() < kill_at)
             continue;
@@ -914,7 +990,7 @@ static void run_lane(struct lane *lane)
     const char *way = lane->options->way;
 
     start_keeper(lane);
-    learn_ports(lane);
+    learn_addresses(lane);
     if (strcmp(way, "walk") == 0)
         walk(lane, walk_once);
     else if (strcmp(way, "stop") == 0)
@@ -976,12 +1052,11 @@ static bool run_lanes(const struct options *options, struct account *sum)
 
 static void add_client(struct options *options, const char *name)
 {
-    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
-        if (strcmp(scripts[i].name, name) == 0 && options->n_clients < MOST_CLIENTS) {
-            options->clients[options->n_clients++] = scripts[i];
-            return;
-        }
-    errx(2, "killer: what client is '%s'?", name);
+    const struct script *script = find_script(name);
+
+    if (!script || options->n_clients == MOST_CLIENTS)
+        errx(2, "killer: what client is '%s'?", name);
+    options->clients[options->n_clients++] = *script;
 }
 
 static void take_argument(struct options *options, int c, const char *argument)
@@ -992,6 +1067,12 @@ static void take_argument(struct options *options, int c, const char *argument)
     switch (c) {
     case 'd':
         options->dir = argument;
+        break;
+    case 'L':
+        options->kind = argument;
+        break;
+    case 'W':
+        options->warm = true;
         break;
     case 'l':
         options->lanes = (int)number;
@@ -1033,6 +1114,8 @@ static void parse(struct options *options, int argc, char **argv)
 {
     static const struct option names[] = {
         {"dir", 1, NULL, 'd'},
+        {"listen", 1, NULL, 'L'},
+        {"warm", 0, NULL, 'W'},
         {"lanes", 1, NULL, 'l'},
         {"stride", 1, NULL, 's'},
         {"where", 1, NULL, 'w'},
@@ -1045,7 +1128,8 @@ static void parse(struct options *options, int argc, char **argv)
         {0},
     };
 
-    *options = (struct options){.lanes = 4,
+    *options = (struct options){.kind = "tcp4",
+        .lanes = 4,
         .stride = 1,
         .connections = 300,
         .kills = 30,
@@ -1090,6 +1174,8 @@ int main(int argc, char **argv)
         for (int i = 0; i < STORM_SIZES; i++)
             make_file(&options, storm_sizes[i]);
     }
+    if (options.warm)
+        make_file(&options, find_script("stops")->size);
     for (int i = 0; i < options.n_clients; i++)
         make_file(&options, options.clients[i].size);
 
