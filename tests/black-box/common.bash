@@ -54,7 +54,7 @@ teardown() {
     local pid file
 
     for pid in $decant_pid "${client_pids[@]}" "${own_pids[@]}"; do
-        kill -KILL "$pid" 2>/dev/null || true # most have ended by now
+        { kill -KILL "$pid" && wait "$pid"; } 2>/dev/null || true # most have ended by now
     done
     for file in "$T"/err "$T"/sanitizer.*; do
         if [[ -e $file ]] && grep -E 'Sanitizer|runtime error' "$file"; then

@@ -15,7 +15,7 @@
  *                         is FileDescriptorName= (default: decant.socket)
  *   --open-file=PATH,NAME OpenFile=: opened for each start anew, and handed over as the last one
  *   --address-file=PATH   gets the address, as peer takes it; that of the second in PATH.2, ...
- *   --notify=PATH         NOTIFY_SOCKET; without it there is no store
+ *   --notify=PATH         NOTIFY_SOCKET; without it, or with none, there is no store
  *   --store=N             FileDescriptorStoreMax= (default 4224)
  *   --tell-store          FDSTORE=N in the environment, as since systemd 254
  *   --control=PATH        where --tell finds it
@@ -55,7 +55,8 @@
  *   unnamed               the next start is without LISTEN_FDNAMES
  *   add NAME KIND         a descriptor that is not PROGRAM's: pipe, pair (a connected UNIX socket),
  *                         connected (TCP), unconnected, listening, datagram, null, file=PATH,
- *                         memory=PATH (a memfd with what is in the file)
+ *                         memory=PATH (a memfd with what is in the file), sealed=PATH (one that
+ *                         cannot shrink)
  *   replace NAME KIND     puts such a one in the place of the first of that name
  *   copy NAME PATH        writes what is in the first of that name to PATH
  *   flip NAME OFFSET      the byte at that offset becomes another
@@ -988,6 +989,11 @@ static int open_kind(const char *kind)
         return check(open(kind + 5, O_RDWR | O_CLOEXEC), kind);
     if (strncmp(kind, "memory=", 7) == 0)
         return open_memory(kind + 7);
+    if (strncmp(kind, "sealed=", 7) == 0) {
+        int fd = open_memory(kind + 7);
+        check(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), kind);
+        return fd;
+    }
     return -1;
 }
 
@@ -1532,7 +1538,7 @@ int main(int argc, char **argv)
             address_file = optarg;
             break;
         case 'n':
-            notify_path = optarg;
+            notify_path = *optarg ? optarg : NULL;
             break;
         case 's':
             most_stored = (size_t)atol(optarg);
