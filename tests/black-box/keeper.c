@@ -68,7 +68,9 @@
  *                           main:   in the next process, from its first signal(SIGPIPE, ...)
  *                         or so many instructions later; with "end" in front of the call that
  *                         follows
- *   stepped               killed=0|1 calls=N call=NUMBER instructions=N, and in parked= the ports
+ *   again CALLS           after `step`: the next process dies, too, behind that system call of its
+ *                         start, as with main
+ *   stepped               killed=0|1|2 calls=N call=NUMBER instructions=N, and in parked= the ports
  *                         (UNIX: the kernel's numbers) of all clients whose sockets were stored
  *                         since `step`; what is not dead by now will live
  */
@@ -136,6 +138,8 @@ struct stepping {
     bool counting;
     bool at_entry; /* CALLS is reached: in front of the next one */
     bool killed;
+    int kills;
+    long again; /* the next process dies behind that system call of its start; 0: it lives */
     long calls, wanted_calls;
     long instructions, wanted_instructions; /* wanted: -1 for the next system call */
     long call;                              /* the number of the last one */
@@ -702,6 +706,15 @@ static void attach(pid_t pid)
     stepping.attached = true;
 }
 
+/* From here on as with `step main`; the rest stays as it is. */
+static void step_again(void)
+{
+    stepping.from = MAIN;
+    stepping.wanted_calls = stepping.again;
+    stepping.again = stepping.calls = 0;
+    stepping.counting = stepping.at_entry = stepping.killed = false;
+}
+
 /* A process that is to be stepped through waits at the gate until it is attached. */
 static void start(void)
 {
@@ -726,6 +739,8 @@ static void start(void)
     running = pid;
     unnamed = false;
     stepping.attached = false;
+    if (stepping.killed && stepping.again > 0)
+        step_again();
     if (stepping.from == MAIN && !stepping.killed)
         attach(pid);
     close(gate[0]);
@@ -781,6 +796,7 @@ static void go_on(int signal)
 static void kill_here(void)
 {
     stepping.killed = true;
+    stepping.kills++;
     kill(running, SIGKILL);
 }
 
@@ -1072,8 +1088,8 @@ static const char *do_kill(struct command *command)
         number++;
     if (number == NSIG)
         return "there is no such signal";
-    if (running == 0)
-        return "nothing runs";
+    if (running == 0) /* which is as well, if it has died by itself, or of `step`, a moment ago */
+        return phase == RESTARTING ? NULL : "nothing runs";
     kill(running, number);
     return NULL;
 }
@@ -1083,7 +1099,7 @@ static const char *do_fresh(struct command *command)
     int status;
 
     (void)command;
-    stepping.from = NOT_AT_ALL;
+    stepping = (struct stepping){.attached = stepping.attached};
     if (running > 0) {
         kill(running, SIGKILL);
         do /* one that is stepped through may tell of a stop before */
@@ -1266,16 +1282,23 @@ static const char *do_step(struct command *command)
     return "from where?";
 }
 
+static const char *do_again(struct command *command)
+{
+    stepping.again = atol(command->words[1]);
+    return NULL;
+}
+
 static const char *do_stepped(struct command *command)
 {
     fprintf(command->answer,
-        "killed=%d calls=%ld call=%ld instructions=%ld parked=", stepping.killed, stepping.calls,
+        "killed=%d calls=%ld call=%ld instructions=%ld parked=", stepping.kills, stepping.calls,
         stepping.call, stepping.instructions);
     for (size_t i = 0; i < stepping.n_parked; i++)
         fprintf(command->answer, "%d,", stepping.parked[i]);
     fprintf(command->answer, "\n");
     stepping.from = NOT_AT_ALL;
     stepping.at_entry = false;
+    stepping.again = 0;
     return NULL;
 }
 
@@ -1313,6 +1336,7 @@ static const struct {
     {"flip", 3, true, do_flip},
     {"poke", 4, true, do_poke},
     {"step", 3, false, do_step},
+    {"again", 2, false, do_again},
     {"stepped", 1, false, do_stepped},
 };
 

@@ -16,14 +16,16 @@
  *             dies behind the N-th system call of its start-up
  *   storm     --connections of all kinds, and --kills meanwhile
  *
- * CLIENT: one of the names below, all connect at once; see `scripts`.
+ * CLIENT: one of the names below, all connect at once; see `scripts`. NAME*N: so many of them.
  *
  *   --dir=PATH        for sockets, files and logs
  *   --listen=KIND     tcp4 (default), tcp6, mptcp, unix: where nobody knows a reset, an end that
  * comes too early for a socket that was not stored is taken for one
  *   --warm            of a walk: there is another client already, whose socket is stored
+ *   --twice           of a walk, and of stop: the next process dies, too, somewhere in its start-up
  *   --lanes=N         so many servers side by side, each with its part of the runs (default 4)
  *   --stride=N        only every N-th system call, from one that --seed chooses
+ *   --every=N         also behind every N-th instruction up to the next system call
  *   --where=WHERE     of two system calls: behind (the first, where it has just returned), before
  *                     (the second, which has not begun), between (after so many instructions as
  *                     --seed says)
@@ -81,9 +83,10 @@
 #define SECOND       INT64_C(1000000000)
 #define NEVER        INT64_MAX
 #define MOST_FILES   16
-#define MOST_CLIENTS 256
-#define MOST_CALLS   5000
-#define BEYOND       3 /* runs in a row without a kill: the walk is over */
+#define MOST_CLIENTS 2048
+#define MOST_CALLS   100000
+#define START_CALLS  200 /* of a start with some transfers to resume, more or less */
+#define BEYOND       3   /* runs in a row without a kill: the walk is over */
 #define UNTIL_TOLD   (-1)
 #define NOWHERE      SIZE_MAX
 
@@ -115,6 +118,7 @@ static const struct script scripts[] = {
     /* Has everything, and does not go: DRAINING. */
     {"draining", 1500000, 65536, 0, false, 65536, 1, NOWHERE, 0, 25},
     {"stops", 2500000, 65536, 0, false, 65536, 0, 300000, UNTIL_TOLD, 0},
+    {"stops-small", 400000, 16384, 0, false, 65536, 0, 50000, UNTIL_TOLD, 0},
     {"stops-at-the-end", 1100000, 4096, 0, false, 65536, 0, 1088000, UNTIL_TOLD, 0},
     {"stops-after-the-end", 1500000, 65536, 0, false, 65536, 0, NOWHERE, 0, UNTIL_TOLD},
 };
@@ -158,11 +162,13 @@ struct options {
     const char *keeper;
     const char *kind; /* of the sockets, as keeper's --listen has it */
     bool warm;
+    bool twice;
     char **program;
     struct script clients[MOST_CLIENTS];
     int n_clients;
     int lanes;
     long stride;
+    long every; /* instructions; 0: only one of them, or none */
     enum where where;
     long connections, kills, at_a_time, gently;
     uint64_t seed;
@@ -181,6 +187,8 @@ struct lane {
     struct account account;
     int number;
     uint64_t random;
+    long instructions; /* of the present run; 0: as options->where says */
+    bool stretch_over; /* there were not so many before the next system call */
     char control[108]; /* sun_path */
     char prefix[96];
     pid_t keeper;
@@ -479,6 +487,8 @@ static void end_client(struct client *client, enum outcome outcome)
     client->fd = -1;
 }
 
+/* Whoever is told of the reset here is not told of it again: recv(2) would say that this is the
+ * end. */
 static void talk(struct client *client)
 {
     static const char words[16384];
@@ -489,6 +499,8 @@ static void talk(struct client *client)
     ssize_t n = send(client->fd, words, left < sizeof(words) ? left : sizeof(words), MSG_NOSIGNAL);
     if (n > 0)
         client->talked += (size_t)n;
+    else if (errno == ECONNRESET)
+        end_client(client, RESET);
     else if (errno != EAGAIN)
         client->talked = client->script.talk; /* recv(2) tells what has become of it */
 }
@@ -541,7 +553,7 @@ static void step_client(struct client *client, int64_t now)
         return;
     }
     talk(client);
-    if (now < client->next_at)
+    if (client->state == OVER || now < client->next_at)
         return;
     if (client->state == HOLDING) {
         end_client(client, NONE);
@@ -728,7 +740,13 @@ static void begin_step(struct lane *lane, const char *from, long n)
         snprintf(instructions, sizeof(instructions), "%" PRIu64,
             1 + (next_random(&lane->random) >> 20) %
                     (UINT64_C(1) << (1 + next_random(&lane->random) % 13)));
+    if (lane->instructions > 0)
+        snprintf(instructions, sizeof(instructions), "%ld", lane->instructions);
     TELL(lane, answer, "step", from, number, instructions);
+    if (!lane->options->twice)
+        return;
+    snprintf(number, sizeof(number), "%" PRIu64, 1 + next_random(&lane->random) % START_CALLS);
+    TELL(lane, answer, "again", number);
 }
 
 static void open_clients(const struct lane *lane, struct client *clients)
@@ -748,6 +766,7 @@ static void judge_all(struct lane *lane, struct client *clients, long n, bool st
         judge(lane, &clients[i], &stepped, n, parked && stepped.killed,
             strictly || parked || !stepped.killed);
     }
+    lane->stretch_over = !stepped.killed || stepped.instructions < lane->instructions;
     lane->account.kills += stepped.killed;
     if (stepped.killed && n > lane->account.calls)
         lane->account.calls = n;
@@ -820,6 +839,20 @@ static bool stop_once(struct lane *lane, long n)
     return lane->account.kills > kills;
 }
 
+/* The instructions from one system call to the next: every so many of them, and the last one. */
+static void walk_stretch(struct lane *lane, long n, bool (*once)(struct lane *lane, long n))
+{
+    uint64_t every = (uint64_t)lane->options->every;
+
+    lane->stretch_over = false;
+    for (uint64_t at = 1 + next_random(&lane->random) % every; !lane->stretch_over; at += every) {
+        lane->account.runs++;
+        lane->instructions = (long)at;
+        (void)once(lane, n);
+    }
+    lane->instructions = 0;
+}
+
 /* The numbers of this lane, until some in a row were never reached. */
 static void walk(struct lane *lane, bool (*once)(struct lane *lane, long n))
 {
@@ -832,6 +865,8 @@ static void walk(struct lane *lane, bool (*once)(struct lane *lane, long n))
          n += options->lanes * options->stride) {
         lane->account.runs++;
         beyond = once(lane, n) ? 0 : beyond + 1;
+        if (options->every > 0 && beyond == 0)
+            walk_stretch(lane, n, once);
     }
 }
 
@@ -871,7 +906,7 @@ static void read_more(struct client *clients, int n)
 static void startup(struct lane *lane)
 {
     const struct options *options = lane->options;
-    struct client clients[MOST_CLIENTS];
+    static struct client clients[MOST_CLIENTS];
     char answer[4096];
     int beyond = 0;
     long n = 1 + lane->number * options->stride;
@@ -1050,13 +1085,18 @@ static bool run_lanes(const struct options *options, struct account *sum)
     return failed;
 }
 
-static void add_client(struct options *options, const char *name)
+static void add_clients(struct options *options, char *name)
 {
-    const struct script *script = find_script(name);
+    char *star = strchr(name, '*');
+    long n = star ? atol(star + 1) : 1;
 
-    if (!script || options->n_clients == MOST_CLIENTS)
-        errx(2, "killer: what client is '%s'?", name);
-    options->clients[options->n_clients++] = *script;
+    if (star)
+        *star = '\0';
+    const struct script *script = find_script(name);
+    if (!script || n < 1 || options->n_clients + n > MOST_CLIENTS)
+        errx(2, "killer: what clients are '%s'?", name);
+    while (n-- > 0)
+        options->clients[options->n_clients++] = *script;
 }
 
 static void take_argument(struct options *options, int c, const char *argument)
@@ -1074,11 +1114,17 @@ static void take_argument(struct options *options, int c, const char *argument)
     case 'W':
         options->warm = true;
         break;
+    case '2':
+        options->twice = true;
+        break;
     case 'l':
         options->lanes = (int)number;
         break;
     case 's':
         options->stride = number;
+        break;
+    case 'e':
+        options->every = number;
         break;
     case 'w':
         for (enum where where = BEHIND; where <= BETWEEN; where++)
@@ -1116,8 +1162,10 @@ static void parse(struct options *options, int argc, char **argv)
         {"dir", 1, NULL, 'd'},
         {"listen", 1, NULL, 'L'},
         {"warm", 0, NULL, 'W'},
+        {"twice", 0, NULL, '2'},
         {"lanes", 1, NULL, 'l'},
         {"stride", 1, NULL, 's'},
+        {"every", 1, NULL, 'e'},
         {"where", 1, NULL, 'w'},
         {"connections", 1, NULL, 'n'},
         {"kills", 1, NULL, 'k'},
@@ -1141,7 +1189,7 @@ static void parse(struct options *options, int argc, char **argv)
     if (optind < argc)
         options->way = argv[optind++];
     while (optind < argc && strcmp(argv[optind], "--") != 0)
-        add_client(options, argv[optind++]);
+        add_clients(options, argv[optind++]);
     if (optind + 1 >= argc || !options->dir)
         errx(2, "killer: [OPTION...] --dir=PATH WAY [CLIENT...] -- PROGRAM [ARGUMENT...]");
     options->program = argv + optind + 1;

@@ -151,3 +151,57 @@ kills_unheard() {
     wait_for 20 has_started $((starts + 1))
     wait_for 20 is_ready
 }
+
+# kill_many OPTION... WAY CLIENT...: killer, and what came of it in $killed and in the log of the tests
+kill_many() {
+    # The sanitizer's own way of looking for leaks needs ptrace(2) itself.
+    export ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0"
+    [[ -x $tools/killer ]] || fail "$tools/killer is missing; run make tests"
+    mkdir "$T/killer"
+    "$tools/killer" --dir="$T/killer" --timeout=60 "$@" -- "$decant" --drain-timeout=1h \
+        >"$T/killed" 2>"$T/failures" </dev/null 3>&- || fail "$(head -n 50 "$T/failures")" "$(cat "$T/killed")"
+    killed=$(cat "$T/killed")
+    printf '# %s: %s\n' "$*" "$killed" >&3
+    if grep -hE 'Sanitizer|runtime error|damaged|without a transfer|keeps for this service' "$T"/killer/*.err; then
+        fail 'it said that'
+    fi
+    rm -r "$T/killer"
+}
+
+# number NAME: of $killed
+number() {
+    sed -E "s/.*\\b$1=([0-9]+).*/\\1/" <<<"$killed"
+}
+
+# The sanitizers make a start ten times as long: then only each fifth call has its turn.
+stride=1
+[[ $decant != */asan/* ]] || stride=5
+
+# at_least N NAME [EVERY]: of $killed, where every system call, or one of so many, had its turn
+at_least() {
+    (($(number "$2") >= $1 / stride / ${3-1})) || fail "$2: $(number "$2") instead of $1: $killed"
+}
+
+# The place in between is a matter of chance, and needs to know what a system call looks like.
+places=(behind before)
+case $(uname -m) in
+x86_64 | aarch64) places+=(between) ;;
+esac
+
+# walks KILLS PARKED EVERY OPTION... CLIENT...: at least so many of the one and of the other, if every system call had
+# its turn; only one of EVERY has
+walks() {
+    local place
+
+    for place in "${places[@]}"; do
+        kill_many --stride=$((stride * $3)) --where="$place" "${@:4}"
+        at_least "$1" kills "$3"
+        at_least "$2" parked "$3"
+    done
+}
+
+# Whoever is killed before the socket is in the store is reset: of the first one, until PID 1 has answered; of the
+# next one, until its first turn is over.
+resets_only_up_to() {
+    (($(number last_reset) <= $1)) || fail "a reset behind system call $(number last_reset): $killed"
+}
