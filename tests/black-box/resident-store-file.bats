@@ -78,20 +78,14 @@ replace() {
 }
 
 @test "truncated: a reset" {
-    cut() {
-        truncate -s 1000000 "$file"
-    }
-    changed cut
+    changed truncate -s 1000000 "$T/file"
     is_reset 'file shrank: .*, resumed once: '
     fetch two
     stops_with 65
 }
 
 @test "truncated behind what has been sent: a reset" {
-    cut() {
-        truncate -s 4999999 "$file"
-    }
-    changed cut
+    changed truncate -s 4999999 "$T/file"
     is_reset 'file (shrank|changed): '
     stops_with 65
 }
@@ -123,10 +117,11 @@ replace() {
     stops_with 65
 }
 
+append() {
+    echo more >>"$file"
+}
+
 @test "appended to: a reset" {
-    append() {
-        echo more >>"$file"
-    }
     changed append
     is_reset 'file changed: '
     fetch two
@@ -165,10 +160,6 @@ is_finished() {
 }
 
 # --- Other options ----------------------------------------------------------------------------
-
-append() {
-    echo more >>"$file"
-}
 
 @test "--allow-changes is for those to whom it was promised: first with, then without" {
     make_file file 5000000
