@@ -276,8 +276,6 @@ static int send_pipe(struct store *store, const char *lines, bool with_both, int
     int r = with_both ? notify_send_fds(store->notify, lines, ends, 2)
                       : notify_send_fds(store->notify, lines, &ends[1], 1);
     (void)close(ends[1]);
-    if (r == 0 && with_both)
-        count(store, "@witness", 2);
     if (r == 0 && epoll_ctl(store->events, EPOLL_CTL_ADD, ends[0], &event) < 0)
         r = -errno;
     if (r < 0)
@@ -540,6 +538,7 @@ void store_take_events(struct store *store)
 
     if (hangs_up(store->barrier)) {
         close_end(&store->barrier);
+        count(store, "@witness", 2);
         store->state = STORE_THERE;
     }
     if (hangs_up(store->witness))
