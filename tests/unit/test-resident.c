@@ -135,6 +135,7 @@ enum deed {
     DEAF,     /* the manager comes to no message ... */
     HEARS,    /* ... and does again */
     LOSE,     /* it drops all that it keeps */
+    KILL,     /* SIGKILL, to us */
 };
 
 #define NEW_SIZE 777
@@ -208,6 +209,8 @@ static void do_deed(off_t deed, struct kernel_socket *s)
     case HEARS:
         kernel.manager.stopped = false;
         break;
+    case KILL:
+        longjmp(kernel.killed, 1);
     case LOSE:
         kernel.manager.most = 0;
         kernel_drop_all();
@@ -1734,6 +1737,44 @@ static void test_many_deaths(void **state)
     }
 }
 
+/* One that was over, and recorded, before the manager could be told to drop it: it is not told
+ * again; nor is its slot free before. */
+static void test_recorded_once(void **state)
+{
+    static const struct scene scene = {.size = 20000,
+        .guests = {SLOW(), STUCK(.view = VIEW_OWN_RESET), STUCK(.at = 1, .view = VIEW_OWN_RESET),
+            PATIENT(.at = 400, .room = 5000)},
+        .events = {{AT(10), EVENT_TEST, BUSY, 0}, {AT(15), EVENT_RESETS, 0, 1},
+            {AT(200), EVENT_TEST, KILL, 0}, {AT(250), EVENT_TEST, READY, 0},
+            {AT(550), EVENT_RESETS, 0, 2}},
+        .keeps = 100};
+    static struct stage stage;
+    int descriptors = count_descriptors();
+    bool kept[KERNEL_SOCKETS] = {false};
+    unsigned long views[4] = {0};
+    char sent[2000];
+    int records[4] = {0};
+
+    (void)state;
+    prepare(&stage, &scene);
+    assert_int_equal(live(&stage, 0), KILLED);
+    assert_int_equal(kernel.sockets[0].duplicates + kernel.sockets[1].duplicates, 2);
+    (void)live_on(&stage);
+    check_fates(&stage, kept, views);
+    for (size_t i = 0; i < world.n_lines; i++)
+        for (int j = 0; j < 4; j++) {
+            char peer[40];
+            (void)snprintf(peer, sizeof(peer), " to 127.0.0.1:%d: ", j + 1);
+            records[j] += strstr(world.lines[i].text, peer) != NULL;
+        }
+    for (int j = 0; j < 4; j++)
+        assert_int_equal(records[j], 1);
+    kernel_format_messages(sent, sizeof(sent));
+    assert_string_equal(sent, KEPT " +@1 +@2 -@0 -@1 +@1 -@2 -@1");
+    kernel_drop_all();
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
 /* One that cannot be armed must not be served: the others are. */
 static void test_unarmed(void **state)
 {
@@ -2068,6 +2109,7 @@ int main(void)
         suite_add(&suite, test_dynasty, &dynasties[i], "next: %s", dynasties[i].scene.name);
     suite_add(&suite, test_without_listeners, NULL, "next: no listening socket any more");
     suite_add(&suite, test_many_deaths, NULL, "next: 20 that die of the table");
+    suite_add(&suite, test_recorded_once, NULL, "next: what is recorded already");
     suite_add(&suite, test_unarmed, NULL, "arming: it fails");
     suite_add(&suite, test_start_fails, NULL, "next: it fails to start, or to watch a client");
     for (size_t i = 0; i < LENGTH(deaths); i++)

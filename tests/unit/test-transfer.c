@@ -2423,6 +2423,10 @@ static void test_succession(void **state)
             (void)shutdown(pair.client, SHUT_WR);
     }
     assert_int_equal(w.t.event, c->end);
+    if (c->state == TRANSFER_FINISHING && c->client == RESETS) {
+        assert_int_equal(w.t.error, c->error_taken ? 0 : ECONNRESET);
+        assert_int_equal(w.t.call != NULL, !c->error_taken);
+    }
     assert_int_equal(w.slot.state, c->end == TRANSFER_LEFT ? TRANSFER_ABORTED : TRANSFER_DONE);
     if (c->client_has_end) {
         assert_int_equal(last, 0);
