@@ -2074,6 +2074,8 @@ static void test_storm_of_deaths(void **state)
     for (int i = 0; i < 300; i++) {
         uint64_t before = kernel_dice();
         one_of_the_deaths(&stage, views, &n_resumed);
+        kernel.manager.stopped = false;
+        kernel_manage();
         kernel_drop_all();
         if (count_descriptors() != descriptors)
             fail_msg("SEED=0x%" PRIx64 ": a descriptor is left", before);

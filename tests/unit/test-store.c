@@ -693,7 +693,7 @@ static void check_kept(const struct shop *shop, bool settled)
     uint32_t n = 0;
     char name[24];
 
-    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+    for (uint32_t slot = 0; slot < shop->table.header->n_used; slot++) {
         size_t at = 0;
         (void)snprintf(name, sizeof(name), "@%" PRIx32, slot);
         int kept = kernel_kept(name, &at);
