@@ -18,6 +18,11 @@
  *   --notify=PATH         NOTIFY_SOCKET; without it, or with none, there is no store
  *   --store=N             FileDescriptorStoreMax= (default 4224)
  *   --tell-store          FDSTORE=N in the environment, as since systemd 254
+ *   --no-kcmp             two openings of one file are the same to it, as to a systemd that may not
+ *                         use kcmp(2)
+ *   --soft-limit=N        LimitNOFILE=N:..., before the descriptors get their numbers
+ *   --standard-input      StandardInput=socket: the first socket is descriptor 0, and systemd hands
+ *                         over nothing else
  *   --control=PATH        where --tell finds it
  *   --log=PATH            a line for each message: the number of the start, the lines of the
  *                         message, what descriptors came with it, and what became of them; and for
@@ -41,6 +46,7 @@
  *   start                 now, without a client
  *   stop                  as `systemctl stop`
  *   kill SIGNAL           to PROGRAM, by name
+ *   abandon               systemd has waited for its end in vain, and starts the next one beside it
  *   fresh                 kills PROGRAM, drops the store, and starts anew
  *   hold, run             between the two nothing is started
  *   deaf, hear            between the two nothing is read from NOTIFY_SOCKET, and no death noticed
@@ -166,7 +172,8 @@ static int log_fd = -1, notify_fd = -1, control_fd = -1, signal_fd = -1;
 static const char *notify_path;
 static const char *open_path, *open_name; /* OpenFile= */
 static const char *restart = "on-failure", *force = "TERM", *prevent = "64,66,76", *success = "75";
-static bool tell_store;
+static bool tell_store, no_kcmp, standard_input;
+static rlim_t soft_limit; /* 0: as it is */
 static int64_t pause_ns;
 static unsigned fuse = 60;
 
@@ -330,6 +337,8 @@ static void describe(int fd, char *text, size_t size)
 
 static bool is_same_file(int one, int other)
 {
+    if (no_kcmp) /* the inode is the same already */
+        return fcntl(one, F_GETFL) == fcntl(other, F_GETFL);
     return syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, one, other) == 0;
 }
 
@@ -669,6 +678,16 @@ static int collect(int *fds, char *names)
     return n;
 }
 
+static void lower_limit(void)
+{
+    struct rlimit limit;
+
+    check(getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+    limit.rlim_cur = soft_limit;
+    if (soft_limit > 0)
+        check(setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
+}
+
 static _Noreturn void become_program(void)
 {
     int *fds = calloc(1 + MOST_LISTENERS + n_stored, sizeof(*fds));
@@ -678,11 +697,18 @@ static _Noreturn void become_program(void)
     if (!fds || !names)
         err(99, "keeper");
     int n = collect(fds, names);
+    if (standard_input) {
+        check(dup2(listeners[0].fd, STDIN_FILENO), "dup2");
+        n = 0;
+    }
     close_others(fds, n);
+    lower_limit();
     place(fds, n);
     snprintf(number, sizeof(number), "%d", n);
     if (n > 0) {
         setenv("LISTEN_FDS", number, 1);
+        snprintf(number, sizeof(number), "%d", getpid());
+        setenv("LISTEN_PID", number, 1);
         if (!unnamed)
             setenv("LISTEN_FDNAMES", names, 1);
     }
@@ -691,8 +717,6 @@ static _Noreturn void become_program(void)
         setenv("FDSTORE", number, 1);
     if (notify_path)
         setenv("NOTIFY_SOCKET", notify_path, 1);
-    snprintf(number, sizeof(number), "%d", getpid());
-    setenv("LISTEN_PID", number, 1);
     reset_signals();
     execvp(program[0], program);
     err(99, "keeper: %s", program[0]);
@@ -1112,6 +1136,21 @@ static const char *do_fresh(struct command *command)
     return NULL;
 }
 
+/* PR_SET_PDEATHSIG ends it together with us. */
+static const char *do_abandon(struct command *command)
+{
+    (void)command;
+    if (running == 0)
+        return "nothing runs";
+    read_messages();
+    running = 0;
+    ready = false;
+    stepping = (struct stepping){0};
+    phase = RESTARTING;
+    start_at = clock_now();
+    return NULL;
+}
+
 static const char *do_hold(struct command *command)
 {
     held = command->words[0][0] == 'h';
@@ -1316,6 +1355,7 @@ static const struct {
     {"start", 1, false, do_start},
     {"stop", 1, false, do_stop},
     {"kill", 2, false, do_kill},
+    {"abandon", 1, false, do_abandon},
     {"fresh", 1, false, do_fresh},
     {"hold", 1, false, do_hold},
     {"run", 1, false, do_hold},
@@ -1533,6 +1573,9 @@ int main(int argc, char **argv)
         {"notify", 1, NULL, 'n'},
         {"store", 1, NULL, 's'},
         {"tell-store", 0, NULL, 'e'},
+        {"no-kcmp", 0, NULL, 'K'},
+        {"soft-limit", 1, NULL, 'm'},
+        {"standard-input", 0, NULL, 'i'},
         {"control", 1, NULL, 'c'},
         {"log", 1, NULL, 'L'},
         {"restart", 1, NULL, 'r'},
@@ -1569,6 +1612,15 @@ int main(int argc, char **argv)
             break;
         case 'e':
             tell_store = true;
+            break;
+        case 'K':
+            no_kcmp = true;
+            break;
+        case 'm':
+            soft_limit = (rlim_t)atol(optarg);
+            break;
+        case 'i':
+            standard_input = true;
             break;
         case 'c':
             control = optarg;

@@ -368,6 +368,37 @@ is_finished() {
     stops_with 75
 }
 
+@test "one that has no room for the last bytes, and leaves while nobody runs" {
+    make_file file 2000000
+    keep -- --stall-timeout=0 "$file"
+    client one --rcvbuf=4K read=1988000 "touch=$T/midway" "wait-file=$T/leave" reset "touch=$T/left"
+    wait_for 30 all_is_queued 12000
+    stored 1
+    leaves() {
+        touch "$T/leave"
+        wait_for 30 test -e "$T/left"
+    }
+    between leaves
+    reports 'client left: .*, resumed once: '
+    stored 0
+}
+
+@test "one that has everything, and leaves while nobody runs" {
+    make_file file 2000000
+    keep -- --drain-timeout=0 "$file"
+    client one read=2000000 "touch=$T/has-all" "wait-file=$T/leave" reset "touch=$T/left"
+    wait_for 30 test -e "$T/has-all"
+    stored 1
+    wait_for 30 is_finished
+    leaves() {
+        touch "$T/leave"
+        wait_for 30 test -e "$T/left"
+    }
+    between leaves
+    reports 'complete: .*: 2000000 of 2000000 bytes sent, 2000000 acknowledged, .*, resumed once$'
+    stored 0
+}
+
 @test "one that is given everything by the kernel while nobody runs is complete" {
     make_file file 2000000
     keep -- "$file"
