@@ -351,16 +351,17 @@ is_finished() {
     client_has_all one "$file"
 }
 
+leaves() {
+    touch "$T/leave"
+    wait_for 30 test -e "$T/left"
+}
+
 @test "one that leaves while nobody runs is told of, and its socket does not stay" {
     make_file file 5000000
     keep -- "$file"
     client one --rcvbuf=64K read=100000 "touch=$T/midway" "wait-file=$T/leave" reset "touch=$T/left"
     wait_for 30 test -e "$T/midway"
     stored 1
-    leaves() {
-        touch "$T/leave"
-        wait_for 30 test -e "$T/left"
-    }
     between leaves
     reports 'client left: .*, resumed once: '
     stored 0
@@ -374,10 +375,6 @@ is_finished() {
     client one --rcvbuf=4K read=1988000 "touch=$T/midway" "wait-file=$T/leave" reset "touch=$T/left"
     wait_for 30 all_is_queued 12000
     stored 1
-    leaves() {
-        touch "$T/leave"
-        wait_for 30 test -e "$T/left"
-    }
     between leaves
     reports 'client left: .*, resumed once: '
     stored 0
@@ -390,10 +387,6 @@ is_finished() {
     wait_for 30 test -e "$T/has-all"
     stored 1
     wait_for 30 is_finished
-    leaves() {
-        touch "$T/leave"
-        wait_for 30 test -e "$T/left"
-    }
     between leaves
     reports 'complete: .*: 2000000 of 2000000 bytes sent, 2000000 acknowledged, .*, resumed once$'
     stored 0
