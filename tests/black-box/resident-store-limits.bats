@@ -153,7 +153,7 @@ full() {
     done
     wait_for 20 lines 1 'the file-descriptor store is full'
     most=$(sed -n 's/.*store is full (\([0-9]*\) of .*/\1/p' "$T/err")
-    ((most >= 30 && most <= 60)) || fail "$most is the most"
+    ((most >= 10 && most <= 60)) || fail "$most is the most"
     [[ $(tell store | wc -l) == "$most" ]] || fail "$(tell store | wc -l) are stored"
     kills
     go
@@ -649,24 +649,26 @@ left_one='^decant: 1 transfer is left to the next decant$'
 
 # What has killed 20 of them would kill the next as well.
 @test "20 processes in a row die of what they have taken over: who was served is reset" {
-    local i
+    local i calls
 
+    export ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0" # which needs ptrace(2) itself
     make_file file 5000000
     keep -- "$file"
     parked one
     parked two
-    export ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0"
+    tell step main 100000
+    kills
+    calls=$(tell stepped | sed 's/.* calls=\([0-9]*\).*/\1/')
     tell hold
     tell kill KILL
     for i in {1..20}; do
         wait_for 20 nobody_runs
-        tell step main 100
+        tell step main $((calls - 20)) # it has the table, and serves nobody yet
         tell start
     done
     wait_for 20 nobody_runs
     tell run
     wait_for 20 is_ready
-    count 0 '^decant: resumed: '
     says 'the table in the file-descriptor store is not used, since 20 processes in a row'
     go
     client_gets one 'reset *'
