@@ -647,8 +647,8 @@ left_one='^decant: 1 transfer is left to the next decant$'
 
 # --- A process that cannot be trusted ---------------------------------------------------------
 
-# What has killed 20 of them would kill the next as well. Some eighty system calls bring it to the table, and each
-# client takes a dozen.
+# What has killed 20 of them would kill the next as well. Some 130 system calls bring it to the table, and the
+# clients take some 50 after that.
 @test "20 processes in a row die of what they have taken over: who was served is reset" {
     local i
 
@@ -662,7 +662,7 @@ left_one='^decant: 1 transfer is left to the next decant$'
     tell kill KILL
     for i in {1..20}; do
         wait_for 20 nobody_runs
-        tell step main 120
+        tell step main 155
         tell start
     done
     wait_for 20 nobody_runs
