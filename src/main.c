@@ -42,6 +42,9 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN); /* sendfile(2) has no MSG_NOSIGNAL; cannot fail */
     int parsed = options_parse(&options, argc, argv, &misread);
     int taken = handover_take(&handover, &problem);
+    bool resident = handover.n_listeners > 0 || handover.stored.n_sockets > 0;
+    if (resident) /* for systemd it would be a clean end, after which nothing is kept */
+        (void)signal(SIGHUP, SIG_IGN);
     report_open(&report, handover.channel, options.log_level);
     if (parsed == 0 && (options.help || options.version))
         return help(&options, &handover, &report);
@@ -55,9 +58,8 @@ int main(int argc, char **argv)
     if (r == 0)
         r = sources_open(&sources, &options, &handover, &problem);
     if (r == 0) {
-        r = handover.n_listeners > 0 || handover.stored.n_sockets > 0
-                ? resident_run(&handover, &sources, &options, &report, &problem)
-                : single_run(&handover, &sources, &options, &report, &problem);
+        r = resident ? resident_run(&handover, &sources, &options, &report, &problem)
+                     : single_run(&handover, &sources, &options, &report, &problem);
         sources_close(&sources);
     }
     if (r < 0)
