@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * load [OPTION...] ADDRESS
+ * load [OPTION...] ADDRESS[,WEIGHT,FILE]...
  *
  * Many clients in one process: each connects, receives to the end, and begins anew, until so many
  * connections are over. Then one line of key=value goes to standard output, and the status is 0 if
@@ -8,6 +8,8 @@
  *
  * ADDRESS: tcp4=PORT, tcp6=PORT, unix=PATH, 127.X.Y.Z:PORT, [::1]:PORT, or @FILE: what that file
  * holds, once it is there. A server that does not listen yet is tried again, for --wait.
+ * Where there are several, each connection draws one of them, as often as its WEIGHT says, and must
+ * get the bytes of its FILE.
  *
  *   --clients=N           at a time (default 32)
  *   --connections=N       in total (default 10000); 0: only hold the stalled ones, until SIGTERM
@@ -22,13 +24,19 @@
  *                         choice up to 20000 connections, and beyond that 127.0.0.1/16, as one
  *                         address runs out of ports)
  *   --gap=MIN/MAX         milliseconds between the end of a client's connection and its next
- *   --seed=N              for --gap (default: from the clock)
+ *   --last=MIN/MAX        seconds: a connection reads at an even pace, such that it takes so long,
+ *                         and has a receive buffer to match. 0.1 to 1 s is drawn as often as 1 to
+ *                         10 s. Needs a size. Without it all read as fast as they can
+ *   --fast=PERCENT        of those that read as fast as they can in spite of --last (default 0)
+ *   --pauses              find out pause_ms= as well
+ *   --seed=N              for all that is drawn (default: from the clock)
  *   --timeout=SECONDS     for everything together (default 120)
  *   --wait=SECONDS        for a server that does not listen yet (default 10)
  *   --stalled=N           first open so many more that never read, and keep them to the end
  *   --stalled-rcvbuf=BYTES
  *   --stalled-wait=WHAT   a stalled one is there when it has got data (the default), or is
- * connected
+ *                         connected
+ *   --stalled-finish      at last they read, too, and count as connections
  *   --stall-file=PATH     made when all of those are there, before the first that reads
  *
  * SIGTERM: no connection begins any more, and those under way are brought to their end.
@@ -48,6 +56,9 @@
  *   cpu=                  seconds of this process; near to seconds=, it is itself the limit
  *   stalled= stalled_lost=   of the stalled ones, those that did not last to the end
  *   seed=
+ *   reset_of=             where there are several addresses: reset= of each of them
+ *   pause_ms=             with --pauses: the longest time for which one of those that were whole
+ *                         wanted bytes and got none
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -56,6 +67,8 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -76,34 +89,14 @@
 #define MILLISECOND     INT64_C(1000000)
 #define SECOND          INT64_C(1000000000)
 #define EVENTS          512
-#define SAMPLES_MAX     (1 << 24) /* of latencies: 64 MiB */
-#define FEW_CONNECTIONS 20000     /* one address has 28,000 ports as a rule */
-#define STALLED_BURST   256       /* fewer than any backlog that we meet */
+#define SAMPLES_MAX     (1 << 24)          /* of latencies: 64 MiB */
+#define FEW_CONNECTIONS 20000              /* one address has 28,000 ports as a rule */
+#define STALLED_BURST   256                /* fewer than any backlog that we meet */
+#define TICK            (20 * MILLISECOND) /* as often a client that takes its time looks */
+#define RCVBUF_LEAST    (1 << 14)          /* with less, the kernel's timers would make the pace */
+#define TARGETS_MAX     16
 
 enum outcome { WHOLE, RESET, SHORT, WRONG, REFUSED, TIMEOUT, OUTCOMES };
-
-struct options {
-    uint64_t clients;
-    uint64_t connections;
-    const char *file;
-    const unsigned char *content; /* of that file, or NULL */
-    uint64_t size;                /* UINT64_MAX: not known */
-    char *request;
-    size_t request_size;
-    bool skip_header;
-    bool spin;
-    bool copy;
-    int rcvbuf;
-    struct in_addr source; /* the first of them */
-    uint32_t sources;
-    int64_t gap_min, gap_max; /* ns */
-    uint64_t seed;
-    int64_t timeout, wait; /* ns */
-    uint64_t stalled;
-    int stalled_rcvbuf;
-    bool stalled_data;
-    const char *stall_file;
-};
 
 struct address {
     union {
@@ -115,7 +108,42 @@ struct address {
     socklen_t length;
 };
 
+struct target {
+    struct address address;
+    uint64_t weight;
+    const unsigned char *content; /* of its file, or NULL */
+    uint64_t size;                /* UINT64_MAX: not known */
+    uint64_t resets;
+};
+
+struct options {
+    uint64_t clients;
+    uint64_t connections;
+    const char *file;
+    uint64_t size; /* UINT64_MAX: not known */
+    char *request;
+    size_t request_size;
+    bool skip_header;
+    bool spin;
+    bool copy;
+    int rcvbuf;
+    struct in_addr source; /* the first of them */
+    uint32_t sources;
+    int64_t gap_min, gap_max;  /* ns */
+    double last_min, last_max; /* s; 0: as fast as they can */
+    uint64_t fast;             /* percent */
+    bool pauses;
+    uint64_t seed;
+    int64_t timeout, wait; /* ns */
+    uint64_t stalled;
+    int stalled_rcvbuf;
+    bool stalled_data;
+    bool stalled_finish;
+    const char *stall_file;
+};
+
 struct client {
+    struct target *target;
     int fd;            /* -1 between two connections */
     bool retried;      /* the connection has been tried, and begun stands */
     bool in_body;      /* the header is over, or there is none */
@@ -123,14 +151,20 @@ struct client {
     size_t requested;  /* bytes of the request that were sent */
     int error;         /* of sending it, or 0 */
     uint64_t received;
+    double pace;     /* bytes a second; 0: as fast as it can */
+    bool rests;      /* it has had what it was to get by now */
+    int64_t waiting; /* since then; for --pauses */
+    int64_t pause;   /* the longest so far */
     int64_t begun;
     int64_t due; /* when the next begins */
 };
 
 struct load {
     struct options options;
-    struct address address;
-    int epoll; /* -1 when spinning */
+    struct target targets[TARGETS_MAX];
+    size_t target_count;
+    uint64_t weights; /* of all of them */
+    int epoll;        /* -1 when spinning */
     struct client *clients;
     struct client **idle; /* those between two connections */
     size_t idle_count;
@@ -141,6 +175,8 @@ struct load {
     float *samples; /* ms */
     size_t sample_count, sample_room;
     int64_t longest;
+    int64_t longest_pause;
+    int64_t next_tick;
     int64_t deadline;
     int64_t start, end;
     uint32_t next_source;
@@ -173,6 +209,12 @@ static uint64_t next_random(uint64_t *state)
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
     return z ^ (z >> 31);
+}
+
+/* Each as likely: 0 to 1, without 1. */
+static double next_fraction(uint64_t *state)
+{
+    return (double)(next_random(state) >> 11) * 0x1p-53;
 }
 
 /* --- The command line ---------------------------------------------------------------------------
@@ -212,6 +254,16 @@ static void parse_gap(struct options *options, const char *text)
         errx(2, "load: '%s' is no MIN/MAX in milliseconds", text);
     options->gap_min = least * MILLISECOND;
     options->gap_max = most * MILLISECOND;
+}
+
+static void parse_last(struct options *options, const char *text)
+{
+    char rest;
+
+    if (sscanf(text, "%lf/%lf%c", &options->last_min, &options->last_max, &rest) != 2 ||
+        !(options->last_min > 0 && options->last_max >= options->last_min &&
+            options->last_max < 1e6))
+        errx(2, "load: '%s' is no MIN/MAX in seconds", text);
 }
 
 static bool is_loopback(struct in_addr address)
@@ -281,12 +333,16 @@ static void parse_options(struct options *options, int argc, char **argv)
         {"rcvbuf", 1, NULL, 'b'},
         {"source", 1, NULL, 'S'},
         {"gap", 1, NULL, 'g'},
+        {"last", 1, NULL, 'l'},
+        {"fast", 1, NULL, 'q'},
+        {"pauses", 0, NULL, 'p'},
         {"seed", 1, NULL, 'e'},
         {"timeout", 1, NULL, 't'},
         {"wait", 1, NULL, 'w'},
         {"stalled", 1, NULL, 'N'},
         {"stalled-rcvbuf", 1, NULL, 'B'},
         {"stalled-wait", 1, NULL, 'W'},
+        {"stalled-finish", 0, NULL, 'L'},
         {"stall-file", 1, NULL, 'F'},
         {0},
     };
@@ -336,6 +392,15 @@ static void parse_options(struct options *options, int argc, char **argv)
         case 'g':
             parse_gap(options, optarg);
             break;
+        case 'l':
+            parse_last(options, optarg);
+            break;
+        case 'q':
+            options->fast = parse_number(optarg, "");
+            break;
+        case 'p':
+            options->pauses = true;
+            break;
         case 'e':
             options->seed = parse_number(optarg, "");
             break;
@@ -354,6 +419,9 @@ static void parse_options(struct options *options, int argc, char **argv)
         case 'W':
             options->stalled_data = parse_until(optarg);
             break;
+        case 'L':
+            options->stalled_finish = true;
+            break;
         case 'F':
             options->stall_file = optarg;
             break;
@@ -361,28 +429,30 @@ static void parse_options(struct options *options, int argc, char **argv)
             exit(2);
         }
     }
-    if (optind != argc - 1)
-        errx(2, "load: it takes one ADDRESS");
+    if (optind == argc || argc - optind > TARGETS_MAX)
+        errx(2, "load: it takes an ADDRESS, and at most %d of them", TARGETS_MAX);
+    if (options->spin && (options->last_max > 0 || options->stalled_finish))
+        errx(2, "load: --spin does not go with --last or --stalled-finish");
     if (options->sources == 0 && options->connections + options->stalled > FEW_CONNECTIONS)
         options->sources = 16;
     if (options->clients == 0 || options->clients > 100000 || options->stalled > 100000)
         errx(2, "load: --clients is 1 to 100000, --stalled at most that");
 }
 
-static void map_file(struct options *options)
+static void map_file(struct target *target, const char *path)
 {
     struct stat status;
-    int fd = open(options->file, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &status) < 0)
-        err(2, "load: %s", options->file);
-    options->size = (uint64_t)status.st_size;
-    options->content = (const unsigned char *)""; /* for a size of 0, which mmap(2) does not take */
+        err(2, "load: %s", path);
+    target->size = (uint64_t)status.st_size;
+    target->content = (const unsigned char *)""; /* for a size of 0, which mmap(2) does not take */
     if (status.st_size > 0) {
         void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (map == MAP_FAILED)
-            err(2, "load: %s", options->file);
-        options->content = map;
+            err(2, "load: %s", path);
+        target->content = map;
     }
     close(fd);
 }
@@ -444,20 +514,94 @@ static void parse_address(struct address *address, const char *text)
     address->in.sin_port = parse_port(colon + 1);
 }
 
+/* ADDRESS or ADDRESS,WEIGHT,FILE */
+static void add_target(struct load *load, const char *argument)
+{
+    const struct options *options = &load->options;
+    struct target *target = &load->targets[load->target_count++];
+    char words[512], text[256];
+    char *rest = words;
+
+    if (snprintf(words, sizeof(words), "%s", argument) >= (int)sizeof(words))
+        errx(2, "load: '%s' is too long", argument);
+    const char *address = strsep(&rest, ",");
+    const char *weight = strsep(&rest, ",");
+    *target = (struct target){.weight = 1, .size = options->size};
+    if (weight) {
+        target->weight = parse_number(weight, "");
+        if (!rest || target->weight == 0 || options->file || options->size != UINT64_MAX)
+            errx(2, "load: '%s' is no ADDRESS,WEIGHT,FILE without --file and --size", argument);
+        map_file(target, rest);
+    } else if (options->file) {
+        map_file(target, options->file);
+    }
+    load->weights += target->weight;
+
+    if (snprintf(text, sizeof(text), "%s", address) >= (int)sizeof(text))
+        errx(2, "load: '%s' is too long", address);
+    if (text[0] == '@')
+        read_address(address + 1, text, sizeof(text), load->deadline);
+    parse_address(&target->address, text);
+}
+
 /* --- One connection -----------------------------------------------------------------------------
  */
+
+static void draw_target(struct load *load, struct client *client)
+{
+    client->target = load->targets;
+    if (load->target_count == 1)
+        return;
+    uint64_t at = next_random(&load->random) % load->weights;
+    while (at >= client->target->weight)
+        at -= client->target++->weight;
+}
+
+static void draw_pace(struct load *load, struct client *client)
+{
+    const struct options *options = &load->options;
+
+    client->pace = 0;
+    if (options->last_max <= 0 || client->target->size == UINT64_MAX ||
+        next_random(&load->random) % 100 < options->fast)
+        return;
+    double seconds = options->last_min *
+                     pow(options->last_max / options->last_min, next_fraction(&load->random));
+    client->pace = (double)client->target->size / seconds;
+}
+
+/* A tenth of a second, as on a line of that speed: or the kernel would take it all at once. */
+static int rcvbuf_of(const struct load *load, const struct client *client)
+{
+    double bytes = client->pace / 10;
+
+    if (client->pace <= 0 || load->options.rcvbuf > 0 || bytes > INT_MAX / 2)
+        return load->options.rcvbuf;
+    return bytes > RCVBUF_LEAST ? (int)bytes : RCVBUF_LEAST;
+}
+
+/* How many bytes it may have at once, not to be ahead of its pace. */
+static size_t allowance(const struct client *client, int64_t at)
+{
+    double bytes =
+        client->pace * (double)(at - client->begun) / (double)SECOND - (double)client->received;
+
+    if (client->pace <= 0 || bytes > (double)sizeof(buffer))
+        return sizeof(buffer);
+    return bytes > 0 ? (size_t)bytes : 0;
+}
 
 /*
  * Each from the next source, so that 100,000 connections find a free port whichever side keeps
  * TIME_WAIT. The port is left to connect(2), which may share it between servers. Not for fewer, as
  * the two calls cost a twentieth of a short connection.
  */
-static void bind_source(struct load *load, int fd)
+static void bind_source(struct load *load, const struct address *to, int fd)
 {
     struct sockaddr_in in = {.sin_family = AF_INET};
     int on = 1;
 
-    if (load->address.any.sa_family != AF_INET || load->options.sources == 0)
+    if (to->any.sa_family != AF_INET || load->options.sources == 0)
         return;
     in.sin_addr.s_addr = htonl(ntohl(load->options.source.s_addr) + load->next_source);
     load->next_source = (load->next_source + 1) % load->options.sources;
@@ -467,16 +611,16 @@ static void bind_source(struct load *load, int fd)
 }
 
 /* Returns a socket that is connected or under way to it, or a negative errno. */
-static int open_connection(struct load *load, int rcvbuf)
+static int open_connection(struct load *load, const struct address *to, int rcvbuf)
 {
-    int fd = socket(load->address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         err(2, "load: socket");
     if (rcvbuf > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)) < 0)
         err(2, "load: SO_RCVBUF");
-    bind_source(load, fd);
-    if (connect(fd, &load->address.any, load->address.length) == 0 || errno == EINPROGRESS)
+    bind_source(load, to, fd);
+    if (connect(fd, &to->any, to->length) == 0 || errno == EINPROGRESS)
         return fd;
     int error = -errno;
     close(fd);
@@ -500,7 +644,7 @@ static int settle(int fd, int64_t deadline)
 }
 
 /* The very first connection is tried until the server is there; the clock starts with it. */
-static int open_first(struct load *load, int rcvbuf)
+static int open_first(struct load *load, const struct address *to, int rcvbuf)
 {
     int64_t end = now() + load->options.wait;
 
@@ -508,7 +652,7 @@ static int open_first(struct load *load, int rcvbuf)
         end = load->deadline;
     for (;;) {
         load->start = now();
-        int fd = open_connection(load, rcvbuf);
+        int fd = open_connection(load, to, rcvbuf);
         if (fd >= 0)
             fd = settle(fd, load->deadline);
         if ((fd != -ECONNREFUSED && fd != -ENOENT) || now() >= end || stopping)
@@ -560,16 +704,15 @@ static size_t skip_header(struct client *client, const unsigned char *data, size
 }
 
 /* Returns whether these bytes are those that had to come. */
-static bool is_right(
-    const struct load *load, const struct client *client, const unsigned char *data, size_t size)
+static bool is_right(const struct client *client, const unsigned char *data, size_t size)
 {
-    const struct options *options = &load->options;
+    const struct target *target = client->target;
 
-    if (options->size == UINT64_MAX)
+    if (target->size == UINT64_MAX)
         return true;
-    if (size > options->size - client->received)
+    if (size > target->size - client->received)
         return false;
-    return !options->content || memcmp(data, options->content + client->received, size) == 0;
+    return !target->content || memcmp(data, target->content + client->received, size) == 0;
 }
 
 static void keep_sample(struct load *load, int64_t duration)
@@ -598,8 +741,11 @@ static void finish(struct load *load, struct client *client, enum outcome outcom
     load->end = now();
     load->over++;
     load->outcomes[outcome]++;
+    client->target->resets += outcome == RESET;
     if (outcome == WHOLE)
         keep_sample(load, load->end - client->begun);
+    if (outcome == WHOLE && client->pause > load->longest_pause)
+        load->longest_pause = client->pause;
     client->due = load->end + options->gap_min;
     if (options->gap_max > options->gap_min)
         client->due +=
@@ -619,19 +765,50 @@ static enum outcome outcome_of(int error)
     err(2, "load: an error that no server causes");
 }
 
+/* Something, or nothing, came to one that wanted it. */
+static void note_pause(struct load *load, struct client *client)
+{
+    int64_t at;
+
+    if (!load->options.pauses)
+        return;
+    at = now();
+    if (client->waiting > 0 && at - client->waiting > client->pause)
+        client->pause = at - client->waiting;
+    client->waiting = at;
+}
+
+/* It wants no more before its time has come; epoll(7) tells of a reset all the same. */
+static void rest(struct load *load, struct client *client)
+{
+    client->rests = true;
+    client->waiting = 0;
+    watch(load, EPOLL_CTL_MOD, client, 0);
+}
+
 static void receive(struct load *load, struct client *client)
 {
     const struct options *options = &load->options;
-    bool dropped = options->spin && !options->copy && !options->content;
+    const struct target *target = client->target;
+    bool dropped = options->spin && !options->copy && !target->content;
+    int64_t at = client->pace > 0 ? now() : 0;
 
     if (client->error) {
         finish(load, client, outcome_of(client->error));
         return;
     }
     do {
+        size_t most = sizeof(buffer);
+        if (client->pace > 0 && !client->rests && client->received < target->size)
+            most = allowance(client, at);
+        if (most == 0) {
+            rest(load, client);
+            return;
+        }
         /* A header has to be looked at, and less than one comes in each call then. */
         int flags = MSG_DONTWAIT | (dropped && client->in_body ? MSG_TRUNC : 0);
-        ssize_t n = recv(client->fd, buffer, sizeof(buffer), flags);
+        ssize_t n = recv(client->fd, buffer, most, flags);
+        note_pause(load, client);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n < 0) {
@@ -639,21 +816,21 @@ static void receive(struct load *load, struct client *client)
             return;
         }
         if (n == 0) {
-            bool all = client->in_body &&
-                       (options->size == UINT64_MAX || client->received == options->size);
+            bool all =
+                client->in_body && (target->size == UINT64_MAX || client->received == target->size);
             finish(load, client, all ? WHOLE : SHORT);
             return;
         }
         size_t header = skip_header(client, buffer, (size_t)n);
         size_t size = (size_t)n - header;
-        if (!is_right(load, client, buffer + header, size)) {
+        if (!is_right(client, buffer + header, size)) {
             finish(load, client, WRONG);
             return;
         }
         client->received += size;
         load->bytes += size;
         /* The end often comes right behind the last byte, and spares a turn of the loop. */
-    } while (client->received == options->size);
+    } while (client->received == target->size || client->pace > 0);
 }
 
 /* What connect(2) said to a connection that did not even begin. */
@@ -673,19 +850,30 @@ static void fail_to_begin(struct load *load, struct client *client, int error)
     load->idle[load->idle_count++] = client;
 }
 
-static void begin(struct load *load, struct client *client)
+static void prepare(const struct load *load, struct client *client)
 {
-    const struct options *options = &load->options;
-
-    if (!client->retried)
-        client->begun = now();
     client->received = 0;
     client->requested = 0;
     client->error = 0;
     client->newlines = 0;
-    client->in_body = !options->skip_header;
-    int fd = load->begun++ == 0 && load->start == 0 ? open_first(load, options->rcvbuf)
-                                                    : open_connection(load, options->rcvbuf);
+    client->in_body = !load->options.skip_header;
+    client->rests = false;
+    client->waiting = 0;
+    client->pause = 0;
+}
+
+static void begin(struct load *load, struct client *client)
+{
+    if (!client->retried) {
+        client->begun = now();
+        draw_target(load, client);
+        draw_pace(load, client);
+    }
+    prepare(load, client);
+    const struct address *to = &client->target->address;
+    int rcvbuf = rcvbuf_of(load, client);
+    int fd = load->begun++ == 0 && load->start == 0 ? open_first(load, to, rcvbuf)
+                                                    : open_connection(load, to, rcvbuf);
     if (client->begun < load->start)
         client->begun = load->start;
     if (fd < 0) {
@@ -693,6 +881,7 @@ static void begin(struct load *load, struct client *client)
         return;
     }
     client->fd = fd;
+    client->waiting = client->begun;
     bool requested = send_request(load, client);
     watch(load, EPOLL_CTL_ADD, client, EPOLLIN | (requested ? 0U : (uint32_t)EPOLLOUT));
 }
@@ -707,6 +896,27 @@ static void handle(struct load *load, struct client *client, uint32_t events)
 
 /* --- All of them --------------------------------------------------------------------------------
  */
+
+/* Those whose time to read has come do so. Returns when to look again. */
+static int64_t end_rests(struct load *load)
+{
+    int64_t at = now();
+
+    if (load->options.last_max <= 0)
+        return load->deadline;
+    if (at < load->next_tick)
+        return load->next_tick;
+    load->next_tick = at + TICK;
+    for (uint64_t i = 0; i < load->options.clients; i++) {
+        struct client *client = &load->clients[i];
+        if (client->fd < 0 || !client->rests || allowance(client, at) == 0)
+            continue;
+        client->rests = false;
+        client->waiting = at;
+        watch(load, EPOLL_CTL_MOD, client, EPOLLIN);
+    }
+    return load->next_tick;
+}
 
 static uint64_t wanted(const struct load *load)
 {
@@ -771,10 +981,10 @@ static void run_sleeping(struct load *load)
     static struct epoll_event events[EVENTS];
 
     for (;;) {
-        int64_t next = begin_idle(load);
+        int64_t next = begin_idle(load), tick = end_rests(load);
         if (load->over >= wanted(load) || now() >= load->deadline)
             return;
-        int n = wait_for_events(load, events, next);
+        int n = wait_for_events(load, events, tick < next ? tick : next);
         for (int i = 0; i < n; i++)
             handle(load, events[i].data.ptr, events[i].events);
     }
@@ -790,6 +1000,10 @@ static void run(struct load *load)
         run_spinning(load);
     else
         run_sleeping(load);
+}
+
+static void count_missing(struct load *load)
+{
     if (load->over < wanted(load)) {
         load->outcomes[TIMEOUT] += wanted(load) - load->over;
         load->end = now();
@@ -812,14 +1026,17 @@ static bool is_there(const struct load *load, const struct client *client, uint3
 static bool begin_stalled(struct load *load, struct client *client)
 {
     int rcvbuf = load->options.stalled_rcvbuf;
-    int fd = load->start == 0 ? open_first(load, rcvbuf) : open_connection(load, rcvbuf);
 
+    draw_target(load, client);
+    prepare(load, client);
+    client->begun = now();
+    const struct address *to = &client->target->address;
+    int fd = load->start == 0 ? open_first(load, to, rcvbuf) : open_connection(load, to, rcvbuf);
     if (fd == -EAGAIN || fd == -EADDRNOTAVAIL)
         return false;
     if (fd < 0)
         errx(2, "load: a stalled client: %s", strerror(-fd));
     client->fd = fd;
-    client->requested = 0;
     bool requested = send_request(load, client);
     bool out = !requested || !load->options.stalled_data;
     watch(load, EPOLL_CTL_ADD, client,
@@ -881,10 +1098,22 @@ static void hold_stalled(struct load *load)
         wait_for_events(load, &event, load->deadline);
 }
 
+/* The clients of before have ended, and nothing is begun any more. */
+static void finish_stalled(struct load *load, struct client *all)
+{
+    load->options.connections += load->options.stalled;
+    load->begun += load->options.stalled;
+    for (uint64_t i = 0; i < load->options.stalled; i++)
+        watch(load, EPOLL_CTL_ADD, &all[i], EPOLLIN);
+    run_sleeping(load);
+}
+
 static void close_stalled(struct load *load, struct client *all)
 {
     for (uint64_t i = 0; i < load->options.stalled; i++) {
         struct pollfd wait = {.fd = all[i].fd, .events = POLLRDHUP};
+        if (all[i].fd < 0)
+            continue;
         load->stalled_lost += poll(&wait, 1, 0) > 0;
         close(all[i].fd);
     }
@@ -935,8 +1164,13 @@ static void print(struct load *load)
         seconds > 0 ? (double)load->bytes / seconds / 1e9 : 0);
     printf(" p50_ms=%.3f p99_ms=%.3f max_ms=%.3f", percentile(load, 50), percentile(load, 99),
         (double)load->longest / (double)MILLISECOND);
-    printf(" cpu=%.3f stalled=%" PRIu64 " stalled_lost=%" PRIu64 " seed=%" PRIu64 "\n", own_cpu(),
+    printf(" cpu=%.3f stalled=%" PRIu64 " stalled_lost=%" PRIu64 " seed=%" PRIu64, own_cpu(),
         load->options.stalled, load->stalled_lost, load->options.seed);
+    for (size_t i = 0; load->target_count > 1 && i < load->target_count; i++)
+        printf("%s%" PRIu64, i == 0 ? " reset_of=" : "/", load->targets[i].resets);
+    if (load->options.pauses)
+        printf(" pause_ms=%.3f", (double)load->longest_pause / (double)MILLISECOND);
+    putchar('\n');
 }
 
 static void take_signals(bool spinning)
@@ -965,20 +1199,15 @@ static void raise_limit(void)
 int main(int argc, char **argv)
 {
     static struct load load;
-    char text[256];
 
     parse_options(&load.options, argc, argv);
     load.deadline = now() + load.options.timeout;
-    snprintf(text, sizeof(text), "%s", argv[optind]);
-    if (text[0] == '@')
-        read_address(argv[optind] + 1, text, sizeof(text), load.deadline);
-    parse_address(&load.address, text);
-    if (load.options.file)
-        map_file(&load.options);
+    for (int i = optind; i < argc; i++)
+        add_target(&load, argv[i]);
     raise_limit();
     load.random = load.options.seed;
     load.clients = calloc(load.options.clients, sizeof(*load.clients));
-    load.idle = calloc(load.options.clients, sizeof(struct client *));
+    load.idle = calloc(load.options.clients + load.options.stalled, sizeof(struct client *));
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (!load.clients || !load.idle || load.epoll < 0)
         err(2, "load");
@@ -997,6 +1226,9 @@ int main(int argc, char **argv)
     } else {
         hold_stalled(&load);
     }
+    if (load.options.stalled_finish)
+        finish_stalled(&load, stalled);
+    count_missing(&load);
     close_stalled(&load, stalled);
     print(&load);
     return load.outcomes[WHOLE] == wanted(&load) && load.stalled_lost == 0 ? 0 : 1;
