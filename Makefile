@@ -94,7 +94,7 @@ unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1
 
 .DEFAULT_GOAL := all
 .PHONY: all run run-resident check check-unit check-black-box check-launchers check-house check-system shell-systemd \
-	launchers asan lint format install uninstall clean help tests FORCE
+	demo-kill launchers asan lint format install uninstall clean help tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -148,7 +148,7 @@ tools = $(black_box_tools:%=$(BUILD)/tests/%)
 units = $(unit_tests:%=$(BUILD)/tests/unit/test-%)
 prove = prove --jobs $(JOBS) --timer --exec tests/run
 
-tests: all $(tools) $(units) $(BUILD)/asan/decant
+tests: all $(tools) $(BUILD)/tests/keep $(units) $(BUILD)/asan/decant
 
 check: tests launchers ## run all tests (tests/*/ say what each tier needs)
 	$(prove) $(units) tests/system tests/launchers tests/black-box tests/house --ext .bats
@@ -163,11 +163,14 @@ check-black-box: all $(tools) ## run the black-box tests
 check-launchers: all $(tools) launchers ## run the tests with the real inetds, xinetd, tcpserver and their kin
 	$(prove) tests/launchers/*.bats
 
-check-system: all $(tools) ## run the tests with Debian 12's and Debian 13's systemd, as root
+check-system: all $(tools) $(BUILD)/tests/keep ## run the tests with Debian 12's and Debian 13's systemd, as root
 	$(prove) tests/system/*.bats
 
 shell-systemd: all ## boot systemd VERSION (252 or 257) with decant installed, and give a shell in it, as root
 	tests/system/root shell $(or $(VERSION),257)
+
+demo-kill: all ## kill decant ten times in a download, with systemd VERSION (257 or 252), as root
+	tests/system/demo-kill $(or $(VERSION),257)
 
 check-house: tests ## run the tests of the build, the install and the documents
 	$(prove) tests/house/*.bats
@@ -181,6 +184,11 @@ $(BUILD)/tests/%: tests/black-box/%.c
 	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
 
 $(BUILD)/tests/%: tests/launchers/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
+
+$(BUILD)/tests/%: tests/system/%.c
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
@@ -223,13 +231,13 @@ tests check-black-box check-launchers check-system asan: $(BUILD)/tests/load
 $(BUILD)/tests/load: tests/bench/load.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
+	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $< -lm
 
 # --- House -----------------------------------------------------------------------------------------
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
-shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root tests/launchers/fetch tests/launchers/world \
-	tests/bench/bench tests/*/*.bash tests/*/*.bats)
+shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root \
+	tests/system/demo-kill tests/launchers/fetch tests/launchers/world tests/bench/bench tests/*/*.bash tests/*/*.bats)
 
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
 	clang-format --dry-run -Werror $(c_files)

@@ -10,11 +10,11 @@ case ${BATS_TEST_FILENAME##*/} in
 *) version=257 ;;
 esac
 
-# What is served, by which units: the files *-resident.bats are for those of the resident decant.
+# What is served, by which units: most files are for those of the resident decant.
 served=payload
 socket_unit=decant.socket
 case ${BATS_TEST_FILENAME##*/} in
-*-resident.bats)
+*-resident.bats | *-store.bats | *-storm.bats)
     served=7070
     socket_unit=decantd@7070.socket
     service_unit=decantd@7070.service
@@ -28,6 +28,7 @@ setup() {
     own_pids=()
     declare -gA client_pids=()
     boot_pid=
+    frozen=
     own_cgroup=
     for tool in mmdebstrap systemd-nspawn ip nsenter setpriv; do
         need "$tool"
@@ -48,6 +49,7 @@ setup() {
 teardown() {
     local pid
 
+    [[ -z $frozen ]] || kill -CONT "$frozen" || true
     for pid in "${client_pids[@]}" "${own_pids[@]}"; do
         kill -KILL "$pid" 2>/dev/null || true # most have ended by now
     done
