@@ -60,7 +60,8 @@ struct source;
     ROW(DRAINING, RESTARTED, DRAINING, "the end")                                                  \
     TRANSFER_TABLE_KILLED(ROW)
 
-/* SIGKILL or a crash: no code of ours runs, and the kernel keeps the promise for us. */
+/* SIGKILL or a crash: no code of ours runs, and the kernel keeps the promise for us. A socket that
+ * the store has as well (store.h) lives on, and sees nothing until it is RESTARTED. */
 #define TRANSFER_TABLE_KILLED(ROW)                                                                 \
     ROW(SENDING, KILLED, ABORTED, "a reset")                                                       \
     ROW(FINISHING, KILLED, ABORTED, "a reset")                                                     \
