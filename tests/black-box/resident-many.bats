@@ -173,7 +173,7 @@ fails_with() {
 
 @test "epoll_wait: EBADF ends it" { fails_with 71 epoll_wait:error=EBADF:when=4 && says '^decant: epoll_wait: '; }
 @test "epoll_ctl fails for a client" {
-    fails_with 71 epoll_ctl:error=ENOMEM:when=3
+    fails_with 71 epoll_ctl:error=ENOMEM:when=4 # after the signals, the listener and the store
     says 'failed: .*: epoll_ctl: Cannot allocate memory'
 }
 @test "epoll_ctl fails for the listener" { fails_with 71 epoll_ctl:error=ENOSPC:when=2 && says 'epoll_ctl: No space'; }
