@@ -167,14 +167,25 @@ keeps_nothing() {
     in_service FileDescriptorStoreMax=0 "$@"
 }
 
-# The instants of those that failed, in seconds
-starts() {
+# exits STATUS: the instants at which a decant ended with that, as systemd calls it, in seconds
+exits() {
     within journalctl --boot --no-pager --output=short-monotonic _PID=1 |
-        sed -nE 's/^\[ *([0-9.]+)\].*decantd@7070\.service: Main process exited, code=exited, status=203\/EXEC.*/\1/p'
+        sed -nE "s|^\[ *([0-9.]+)\].*decantd@7070\.service: Main process exited, code=[a-z]+, status=$1.*|\1|p"
 }
 
+has_exits() {
+    (($(exits "$1" | wc -l) >= $2))
+}
+
+# exits_pause STATUS N SECONDS: that N of them took longer than that. Not a bound on how fast anything is, but on how slow.
+exits_pause() {
+    exits "$1" | awk -v n="$2" -v least="$3" 'NR == 1 { first = $1 } NR == n { exit !($1 - first > least) }' ||
+        fail 'too fast:' "$(exits "$1")"
+}
+
+# failed_starts N: the program could not be executed
 failed_starts() {
-    (($(starts | wc -l) >= $1))
+    has_exits 203/EXEC "$1"
 }
 
 # ten_midway: as client_midway, with a store that has room for fewer

@@ -499,8 +499,8 @@ thaw() {
     chmod 755 "$sbin/decant"
     kill_main KILL
     waiting two
-    wait_for 60 crashed 21
-    crashes | awk 'NR == 1 { first = $1 } NR == 21 { exit !($1 - first > 1.8) }' || fail 'too fast:' "$(crashes)"
+    wait_for 60 has_exits 6/ABRT 21
+    exits_pause 6/ABRT 21 1.8
     is "$socket_unit" ActiveState active
     keeps $((own + 2)) || fail "$(property "$service_unit" NFileDescriptorStore) are kept"
     mv "$sbin/elsewhere" "$sbin/decant"
@@ -509,16 +509,6 @@ thaw() {
     client_has_all one "$payload"
     transfers_say 2 6 'complete: '
     nothing_failed
-}
-
-# The instants of those that were killed by SIGABRT, in seconds
-crashes() {
-    within journalctl --boot --no-pager --output=short-monotonic _PID=1 |
-        sed -nE 's/^\[ *([0-9.]+)\].*decantd@7070\.service: Main process exited, code=(killed|dumped), status=6\/ABRT.*/\1/p'
-}
-
-crashed() {
-    (($(crashes | wc -l) >= $1))
 }
 
 @test "a decant that is not there for a while: they go on when it is" {
