@@ -12,6 +12,7 @@ DOCDIR ?= $(PREFIX)/share/doc/decant
 UNITDIR ?= $(or $(shell $(PKG_CONFIG) --variable=systemdsystemunitdir systemd 2>/dev/null),/usr/lib/systemd/system)
 
 SYSTEMD ?= yes
+SECCOMP ?= yes
 STATIC ?= no
 WERROR ?= $(if $(filter true,$(CI)),yes,no)
 BUILD ?= build
@@ -19,6 +20,7 @@ FILE ?= README.md
 PORT ?= 7070
 
 PKG_CONFIG ?= pkg-config
+BUILD_CC ?= cc
 CFLAGS ?= -O2 -g
 JOBS ?= $(shell nproc)
 
@@ -26,8 +28,8 @@ JOBS ?= $(shell nproc)
 Q = $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
-sources = crowd.c handover.c main.c notify.c options.c peer.c problem.c report.c resident.c signals.c single.c source.c \
-	store.c table.c transfer.c
+sources = crowd.c handover.c main.c notify.c options.c peer.c problem.c report.c resident.c sandbox.c signals.c single.c \
+	source.c store.c table.c transfer.c
 unit_tests = crowd handover notify options peer report resident signals single source store table transfer
 black_box_tools = $(patsubst tests/black-box/%.c,%,$(wildcard tests/black-box/*.c))
 unpacked = openbsd-inetd inetutils-inetd
@@ -40,6 +42,7 @@ with_systemd = 1
 else
 with_systemd = 0
 endif
+with_seccomp = $(if $(filter no,$(SECCOMP)),0,1)
 
 # --- Flags -----------------------------------------------------------------------------------------
 # After the OpenSSF compiler hardening guide. Each is tried, so that gcc, clang, musl-gcc and old ones
@@ -72,23 +75,30 @@ ifeq ($(filter help clean format,$(MAKECMDGOALS)),)
 -include $(probed)
 endif
 
+# What libseccomp calls the machine that is built for. Of any other one its own name is tried.
+architecture_of = { $(CC) $(CFLAGS) -dM -E -x c /dev/null | sed -n -e 's/.*define __x86_64__ 1/x86_64/p' \
+	-e 's/.*define __i386__ 1/x86/p' -e 's/.*define __aarch64__ 1/aarch64/p' -e 's/.*define __arm__ 1/arm/p' \
+	-e 's/.*define __s390x__ 1/s390x/p'; uname -m; } | head -n 1
+
 $(probed): Makefile
 	@mkdir -p $(BUILD)
 	@{ printf 'flags_ok := '; $(call tries,$(warnings) $(hardening),,,); \
 	printf '\nlink_ok := '; $(call tries,$(hardening_link),,,); \
 	printf '\nkind_ok := '; $(call tries,$(kind_link),-fPIE,$(if $(filter yes,$(STATIC)),$(is_static)),break;); \
+	printf '\narchitecture := '; $(architecture_of); \
 	printf '\nfortify := '; $(call tries,-D_FORTIFY_SOURCE=3 -D_FORTIFY_SOURCE=2,-O2,,break;); \
 	printf '\n'; } >$@.new && mv $@.new $@
 
 # FORTIFY needs an optimising build, and turns poll into __poll_chk: not for the unit tests.
 fortify_ok = $(if $(filter -O -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE $(fortify))
 common_flags = $(language) $(flags_ok) $(if $(filter yes,$(WERROR)),-Werror) $(CFLAGS) $(CPPFLAGS)
-program_flags = $(common_flags) $(fortify_ok) -DWITH_SYSTEMD=$(with_systemd) $(systemd_cflags)
+with = -DWITH_SYSTEMD=$(with_systemd) -DWITH_SECCOMP=$(with_seccomp) -I$(BUILD)/generated
+program_flags = $(common_flags) $(fortify_ok) $(with) $(systemd_cflags)
 program_link = $(kind_ok) $(link_ok) $(LDFLAGS)
 asan_flags = $(language) -Wall -Wextra -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
-	-fno-sanitize-recover=undefined -DWITH_SYSTEMD=$(with_systemd) $(systemd_cflags)
-unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1 -Isrc -Itests/unit \
-	$(UNIT_CFLAGS)
+	-fno-sanitize-recover=undefined $(with) $(systemd_cflags)
+unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1 -DWITH_SECCOMP=1 -Isrc -Itests/unit \
+	-I$(BUILD)/generated $(UNIT_CFLAGS)
 
 # --- Program ---------------------------------------------------------------------------------------
 
@@ -105,6 +115,21 @@ $(BUILD)/obj/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(CC) $(program_flags) $(program_link))' | cmp -s - $@ || \
 		printf '%s\n' '$(subst ','\'',$(CC) $(program_flags) $(program_link))' >$@
+
+# The system calls that are left to decant, as instructions: libseccomp is only used while it is built.
+$(BUILD)/sandbox-filter: src/sandbox-filter.c src/sandbox.h
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(BUILD_CC) $(language) -Wall -Wextra -Wno-missing-field-initializers -O1 -o $@ $< -lseccomp || { echo "$@ needs libseccomp \
+	(package libseccomp-dev); without it: make SECCOMP=no" >&2; exit 1; }
+
+$(BUILD)/generated/sandbox-filters.h: $(BUILD)/sandbox-filter $(probed)
+	@mkdir -p $(@D)
+	$(Q)$(BUILD)/sandbox-filter c $(architecture) >$@
+
+ifneq ($(SECCOMP),no)
+$(BUILD)/obj/sandbox.o $(BUILD)/asan/sandbox.o $(BUILD)/tests/unit/sandbox.o: $(BUILD)/generated/sandbox-filters.h
+endif
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
 	$(call say,CC,$<)

@@ -87,11 +87,10 @@ struct handover {
  * Looks at the environment and the descriptors, once, before anything else is opened: the sockets
  * of sd_listen_fds(3), or else descriptor 0. A descriptor is judged by what it is, never by its
  * name or number (systemd 253 to 258 get the names out of step); what the store has kept, by both.
- * Arms each socket, takes the
- * sockets off the descriptors 0, 1 and 2, and fills gaps there with /dev/null, so that no library
- * can ever write to a client. Environment: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, JOURNAL_STREAM,
- * REMOTE_ADDR, REMOTE_PORT, TCPREMOTEIP, TCPREMOTEPORT, NOTIFY_SOCKET, WATCHDOG_PID,
- * WATCHDOG_USEC, FDSTORE; all are taken out.
+ * Arms each socket, takes the sockets off the descriptors 0, 1 and 2, and fills gaps there with
+ * /dev/null, so that no library can ever write to a client. Environment: LISTEN_PID, LISTEN_FDS,
+ * LISTEN_FDNAMES, JOURNAL_STREAM, REMOTE_ADDR, REMOTE_PORT, TCPREMOTEIP, TCPREMOTEPORT,
+ * NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC, FDSTORE; all are taken out.
  *
  * Returns 0, or a negative errno with *problem filled in: EX_PROTOCOL where no usable stream socket
  * was handed over, EX_OSERR where a system call failed. After a failure every connection that had

@@ -3,6 +3,7 @@
 #include "options.h"
 #include "report.h"
 #include "resident.h"
+#include "sandbox.h"
 #include "single.h"
 #include "source.h"
 
@@ -29,25 +30,61 @@ static int help(const struct options *options, struct handover *handover, struct
     return EX_OK;
 }
 
-/* A wrong command line waits for the hand-over: it needs a channel, and its clients a reset. */
-int main(int argc, char **argv)
-{
+/* What decant is given is in these; the two that follow are its ways to run. */
+struct work {
     struct options options;
     struct handover handover;
     struct sources sources;
     struct report report;
+};
+
+static int run_single(struct work *work, struct problem *problem)
+{
+    struct single single;
+
+    int r = single_open(
+        &single, &work->handover, &work->sources, &work->options, &work->report, problem);
+    if (r == 0)
+        r = sandbox_enter(
+            &work->options, &work->handover, &work->sources, false, &work->report, problem);
+    if (r == 0)
+        single_run(&single);
+    single_close(&single);
+    return r;
+}
+
+static int run_resident(struct work *work, struct problem *problem)
+{
+    struct resident *resident;
+
+    int r = resident_open(
+        &resident, &work->handover, &work->sources, &work->options, &work->report, problem);
+    if (r < 0)
+        return r;
+    r = sandbox_enter(
+        &work->options, &work->handover, &work->sources, true, &work->report, problem);
+    if (r == 0)
+        r = resident_run(resident, problem);
+    resident_close(resident);
+    return r;
+}
+
+/* A wrong command line waits for the hand-over: it needs a channel, and its clients a reset. */
+int main(int argc, char **argv)
+{
+    struct work work;
     struct problem misread;
     struct problem problem;
 
     (void)signal(SIGPIPE, SIG_IGN); /* sendfile(2) has no MSG_NOSIGNAL; cannot fail */
-    int parsed = options_parse(&options, argc, argv, &misread);
-    int taken = handover_take(&handover, &problem);
-    bool resident = handover.n_listeners > 0 || handover.stored.n_sockets > 0;
+    int parsed = options_parse(&work.options, argc, argv, &misread);
+    int taken = handover_take(&work.handover, &problem);
+    bool resident = work.handover.n_listeners > 0 || work.handover.stored.n_sockets > 0;
     if (resident) /* for systemd it would be a clean end, after which nothing is kept */
         (void)signal(SIGHUP, SIG_IGN);
-    report_open(&report, handover.channel, options.log_level);
-    if (parsed == 0 && (options.help || options.version))
-        return help(&options, &handover, &report);
+    report_open(&work.report, work.handover.channel, work.options.log_level);
+    if (parsed == 0 && (work.options.help || work.options.version))
+        return help(&work.options, &work.handover, &work.report);
 
     /* The command line of the admin comes first, who may have started us without any socket. */
     int r = parsed;
@@ -56,16 +93,16 @@ int main(int argc, char **argv)
     if (r == 0)
         r = taken;
     if (r == 0)
-        r = sources_open(&sources, &options, &handover, &problem);
+        r = sources_open(&work.sources, &work.options, &work.handover, &problem);
     if (r == 0) {
-        r = resident ? resident_run(&handover, &sources, &options, &report, &problem)
-                     : single_run(&handover, &sources, &options, &report, &problem);
-        sources_close(&sources);
+        r = resident ? run_resident(&work, &problem) : run_single(&work, &problem);
+        sources_close(&work.sources);
     }
     if (r < 0)
-        handover_refuse(&handover);
-    handover_end(&handover); /* first: a log that blocks must not keep a client from its reset */
+        handover_refuse(&work.handover);
+    handover_end(
+        &work.handover); /* first: a log that blocks must not keep a client from its reset */
     if (r < 0)
-        report_problem(&report, &problem);
-    return report_end(&report);
+        report_problem(&work.report, &problem);
+    return report_end(&work.report);
 }

@@ -22,7 +22,7 @@
 /* More than any machine has descriptors for, and a number that a table can still be made for. */
 #define MOST_CONNECTIONS 1000000
 
-enum kind { SIZE, RATE, TIME, COUNT, LEVEL, FLAG };
+enum kind { SIZE, RATE, TIME, COUNT, LEVEL, POLICY, FLAG };
 
 struct row {
     const char *name;
@@ -47,6 +47,7 @@ static const struct row rows[] = {
 	{ "max-connections", 'm', COUNT, FIELD(most_connections), "NUMBER", "resident: reset clients beyond so many at a time (default 4096)" },
 	{ "max-connections-per-source", 'p', COUNT, FIELD(most_per_source), "NUMBER", "resident: the same for one address, or IPv6 /64 (default 0: no limit)" },
 	{ "allow-changes", 'a', FLAG,  FIELD(allow_changes), NULL,      "send a file although it grows or changes meanwhile, such as a log" },
+	{ "sandbox",       'S', POLICY, FIELD(sandbox),      "POLICY",  "require, try (default) or off: lock the process in, or do not start" },
 	{ "log-level",     'L', LEVEL, FIELD(log_level),     "LEVEL",   "err, warning, notice, info (default) or debug" },
 	{ "help",          'h', FLAG,  FIELD(help),          NULL,      "print this text" },
 	{ "version",       'V', FLAG,  FIELD(version),       NULL,      "print the version" },
@@ -58,7 +59,7 @@ static const struct row rows[] = {
 
 struct unit {
     const char *name;
-    int64_t value; /* a factor, or a level */
+    int64_t value; /* a factor, a level, or a policy */
 };
 
 static const struct unit size_units[] = {
@@ -93,6 +94,13 @@ static const struct unit levels[] = {
     {NULL, 0},
 };
 
+static const struct unit policies[] = {
+    {"require", SANDBOX_REQUIRE},
+    {"try", SANDBOX_TRY},
+    {"off", SANDBOX_OFF},
+    {NULL, 0},
+};
+
 static const struct unit *find_unit(const struct unit *units, const char *name)
 {
     while (units->name && strcmp(units->name, name) != 0)
@@ -123,7 +131,7 @@ static int parse_number(const char *text, const struct unit *units, int64_t *ret
 /* The value of one option into its field; -EINVAL or -ERANGE. */
 static int set_field(void *field, enum kind kind, const char *value)
 {
-    const struct unit *level;
+    const struct unit *word;
     int r = 0;
 
     switch (kind) {
@@ -138,10 +146,11 @@ static int set_field(void *field, enum kind kind, const char *value)
         r = parse_number(value, count_units, field);
         return r == 0 && *(int64_t *)field > MOST_CONNECTIONS ? -EINVAL : r;
     case LEVEL:
-        level = find_unit(levels, value);
-        if (level)
-            *(int *)field = (int)level->value;
-        return level ? 0 : -EINVAL;
+    case POLICY:
+        word = find_unit(kind == LEVEL ? levels : policies, value);
+        if (word)
+            *(int *)field = (int)word->value;
+        return word ? 0 : -EINVAL;
     case FLAG:
         *(bool *)field = true;
         break;
@@ -158,6 +167,7 @@ static int apply(
         [TIME] = "a number of seconds, or a number with ms, s, min or h",
         [COUNT] = "a whole number, at most 1000000",
         [LEVEL] = "err, warning, notice, info or debug",
+        [POLICY] = "require, try or off",
     };
     const char *unit = row->kind == TIME ? "nanoseconds" : "bytes";
 

@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What to do where the process cannot be locked in, sandbox.h. */
+enum sandbox_policy { SANDBOX_TRY, SANDBOX_REQUIRE, SANDBOX_OFF };
+
 /* What the command line asks for. Written by options.c, read by everybody else. */
 struct options {
     const char *file;      /* the FILE argument, of argv; NULL where there is none */
@@ -20,6 +23,7 @@ struct options {
     int64_t
         most_connections;    /* at a time, resident; 0: as many as usual, or as there is room for */
     int64_t most_per_source; /* of these from one source, resident; 0: any number */
+    int sandbox;             /* enum sandbox_policy */
     int log_level;           /* LOG_ERR ... LOG_DEBUG of syslog(3) */
     bool allow_changes;      /* a file that grows or changes is no failure; one that shrinks is */
     bool help;               /* print options_help() and end */

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A record is one line, whatever a file or a peer is called: no name may forge a second record. */
@@ -32,20 +33,23 @@ static bool takes_a_line(int fd)
     return poll(&wait, 1, 0) != 0; /* an error is for the write to find out */
 }
 
+/* In one call, where dprintf(3) of glibc makes three, of which the sandbox would have to know. */
 static void put(const struct report *report, int level, const char *line)
 {
-    /* Where the words cannot be written there is nobody left to tell. */
-    switch (report->channel) {
-    case CHANNEL_SYSLOG:
+    char text[1100];
+    int n;
+
+    if (report->channel == CHANNEL_SYSLOG) {
         syslog(level, "%s", line);
-        break;
-    case CHANNEL_JOURNAL:
-        (void)dprintf(STDERR_FILENO, "<%d>%s\n", level, line);
-        break;
-    case CHANNEL_STDERR:
-        (void)dprintf(STDERR_FILENO, "decant: %s\n", line);
-        break;
+        return;
     }
+    if (report->channel == CHANNEL_JOURNAL)
+        n = snprintf(text, sizeof(text), "<%d>%s\n", level, line);
+    else
+        n = snprintf(text, sizeof(text), "decant: %s\n", line);
+    /* Where the words cannot be written there is nobody left to tell. */
+    if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
+        return;
 }
 
 __attribute__((format(printf, 3, 4))) static void print(
@@ -124,8 +128,11 @@ static const struct ending *ending_of(const struct transfer *t)
 void report_open(struct report *report, enum channel channel, int level)
 {
     *report = (struct report){.channel = channel, .level = level, .status = EX_OK};
-    if (channel == CHANNEL_SYSLOG)
-        openlog("decant", LOG_PID, LOG_DAEMON);
+    if (channel != CHANNEL_SYSLOG)
+        return;
+    /* Now, as the sandbox allows neither a connection later nor a look at /etc/localtime. */
+    openlog("decant", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    tzset();
 }
 
 void report_hurry(struct report *report)
@@ -224,6 +231,14 @@ void report_problem(struct report *report, const struct problem *problem)
 {
     raise_status(report, problem->status);
     print(report, LOG_ERR, "%s", problem->text);
+}
+
+void report_caught(struct report *report, const char *call)
+{
+    print(report, LOG_ERR,
+        "sandbox: the system call %s, which decant never makes, was caught, and ends it: "
+        "a flaw, an attack, or a C library newer than the list; --sandbox=off allows all",
+        call);
 }
 
 void report_text(const char *text)

@@ -50,5 +50,8 @@ void report_note(struct report *report, int level, const char *text) __attribute
 /* One line on what keeps us from going on. */
 void report_problem(struct report *report, const struct problem *problem) __attribute__((nonnull));
 
+/* The last words of a process that made a system call which it may not make, called so. */
+void report_caught(struct report *report, const char *call) __attribute__((nonnull));
+
 /* Text for a person who asked for it, on standard output, unless that is a socket. */
 void report_text(const char *text) __attribute__((nonnull));

@@ -170,9 +170,8 @@ static uint32_t take_number(struct resident *r)
 static void end_client(struct resident *r, uint32_t number, int64_t now)
 {
     struct client *client = &r->clients[number];
-    char peer[PEER_TEXT] = "";
-
     struct transfer_slot *slot = client->transfer.slot;
+    char peer[PEER_TEXT] = "";
 
     leave_queue(r, number);
     if (report_wants(r->report, &client->transfer))
@@ -284,6 +283,23 @@ static bool unwatch(struct resident *r, uint32_t listener)
         return false;
     r->n_listening--;
     return true;
+}
+
+/* Others are to serve those who come next, and, where they can, those who are here. */
+static void begin_stop(struct resident *r, int64_t now)
+{
+    if (r->stopping)
+        return;
+    r->stopping = true;
+    table_last(&r->table);
+    r->stop_at = clock_after(now, r->options->stop_timeout);
+    for (uint32_t i = 0; i < r->handover->n_listeners; i++)
+        (void)unwatch(r, i);
+    (void)notify_send(&r->handover->notify, "STOPPING=1\n"); /* a courtesy */
+    store_hurry(&r->store);
+    for (uint32_t number = 0; number < r->unused && !r->interrupted; number++)
+        if (transfer_slot_runs(&r->table.slots[number]))
+            keep_client(r, number); /* also one that only waits for the client's end */
 }
 
 /* The listener stays ready for as long as we cannot accept: it must not wake us meanwhile. */
@@ -517,7 +533,9 @@ static void accept_batch(struct resident *r, uint32_t listener, int64_t now)
         transfer_abort(r->arrivals[i].fd, r->handover->listeners[listener].kind);
         report_problem(r->report, &problem);
     }
-    store_tidy(&r->store); /* the file before may have been the last of its kind */
+    if (error == -ERESTART)
+        begin_stop(r, now); /* the supervisor starts the next one */
+    store_tidy(&r->store);  /* the file before may have been the last of its kind */
     if (r->n == 0)
         r->idle_since = now;
 }
@@ -591,22 +609,6 @@ static void notify(struct resident *r, int64_t now)
 }
 
 /* --- The loop -------------------------------------------------------------------------------- */
-
-static void begin_stop(struct resident *r, int64_t now)
-{
-    if (r->stopping)
-        return;
-    r->stopping = true;
-    table_last(&r->table);
-    r->stop_at = clock_after(now, r->options->stop_timeout);
-    for (uint32_t i = 0; i < r->handover->n_listeners; i++)
-        (void)unwatch(r, i);
-    (void)notify_send(&r->handover->notify, "STOPPING=1\n"); /* a courtesy */
-    store_hurry(&r->store);
-    for (uint32_t number = 0; number < r->unused && !r->interrupted; number++)
-        if (transfer_slot_runs(&r->table.slots[number]))
-            keep_client(r, number); /* also one that only waits for the client's end */
-}
 
 static void take_signals(struct resident *r, int64_t now)
 {
@@ -859,10 +861,7 @@ static int begin(struct resident *r, struct problem *problem)
     if (error != 0)
         return error;
     r->signals = signals_open(also, problem);
-    error = r->signals < 0 ? r->signals : open_epoll(r, problem);
-    if (error == 0)
-        reclaim(r);
-    return error;
+    return r->signals < 0 ? r->signals : open_epoll(r, problem);
 }
 
 /* The sockets that are left are those that the store has as well: no client is reset. */
@@ -876,25 +875,15 @@ static void leave_clients(struct resident *r)
         }
 }
 
-static void end(struct resident *r)
-{
-    store_close(&r->store);
-    if (r->epoll >= 0)
-        (void)close(r->epoll);
-    if (r->signals >= 0)
-        (void)close(r->signals);
-    if (r->table.header)
-        table_close(&r->table);
-    crowd_free(r->crowd);
-    free(r->clients);
-    free(r->emptied);
-}
-
-int resident_run(struct handover *handover, const struct sources *sources,
+int resident_open(struct resident **ret, struct handover *handover, const struct sources *sources,
     const struct options *options, struct report *report, struct problem *problem)
 {
     int64_t now = clock_now();
-    struct resident r = {
+    struct resident *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return problem_call(problem, "calloc");
+    *r = (struct resident){
         .handover = handover,
         .sources = sources,
         .options = options,
@@ -916,15 +905,37 @@ int resident_run(struct handover *handover, const struct sources *sources,
         .notify_at = now,
         .watchdog_at = handover->notify.watchdog > 0 ? now : CLOCK_NEVER,
     };
-
     report_hurry(report);
-    int error = begin(&r, problem);
-    if (error == 0)
-        error = loop(&r, problem);
-    if (error == 0 && r.n > 0)
-        leave_clients(&r);
-    if (r.n_refused > 0)
-        tell_refused(&r, now);
-    end(&r);
+    int error = begin(r, problem);
+    if (error < 0)
+        resident_close(r);
+    else
+        *ret = r;
     return error;
+}
+
+int resident_run(struct resident *r, struct problem *problem)
+{
+    reclaim(r);
+    int error = loop(r, problem);
+    if (error == 0 && r->n > 0)
+        leave_clients(r);
+    if (r->n_refused > 0)
+        tell_refused(r, clock_now());
+    return error;
+}
+
+void resident_close(struct resident *r)
+{
+    store_close(&r->store);
+    if (r->epoll >= 0)
+        (void)close(r->epoll);
+    if (r->signals >= 0)
+        (void)close(r->signals);
+    if (r->table.header)
+        table_close(&r->table);
+    crowd_free(r->crowd);
+    free(r->clients);
+    free(r->emptied);
+    free(r);
 }

@@ -23,14 +23,6 @@ struct job {
     const char *peer;
 };
 
-struct single {
-    struct job *jobs;
-    struct pollfd *polls; /* one for each job, then the signals' */
-    size_t n_jobs;
-    size_t n_running;
-    struct report *report;
-};
-
 static int pace_all(const struct handover *handover, int64_t rate, struct problem *problem)
 {
     for (size_t i = 0; i < handover->n_connections && rate > 0; i++) {
@@ -106,19 +98,18 @@ static void stop_all(struct single *single, int error)
 }
 
 /* Sending is tried before it is waited for: a fresh socket has room, and most files fit. */
-static void start_all(struct single *single, struct handover *handover,
-    const struct sources *sources, const struct transfer_limits *limits)
+static void start_all(struct single *single)
 {
     int64_t now = clock_now();
 
     for (size_t i = 0; i < single->n_jobs; i++) {
-        struct connection *connection = &handover->connections[i];
+        struct connection *connection = &single->handover->connections[i];
         struct job *job = &single->jobs[i];
-        struct source *source = sources_for(sources, i)->current;
+        struct source *source = sources_for(single->sources, i)->current;
         job->peer = connection->peer;
         transfer_slot_init(&job->slot, source, NULL, now); /* nobody goes on with it */
-        transfer_start(
-            &job->transfer, &job->slot, connection->fd, connection->kind, source, limits, now);
+        transfer_start(&job->transfer, &job->slot, connection->fd, connection->kind, source,
+            &single->limits, now);
         connection->fd = -1;
         single->polls[i].revents = POLLOUT;
     }
@@ -142,32 +133,46 @@ static void loop(struct single *single)
     }
 }
 
-int single_run(struct handover *handover, const struct sources *sources,
+int single_open(struct single *single, struct handover *handover, const struct sources *sources,
     const struct options *options, struct report *report, struct problem *problem)
 {
-    const struct transfer_limits limits = {options->stall_timeout, options->drain_timeout};
     size_t n = handover->n_connections;
-    struct single single = {.n_jobs = n, .n_running = n, .report = report};
 
+    *single = (struct single){
+        .handover = handover,
+        .sources = sources,
+        .report = report,
+        .limits = {options->stall_timeout, options->drain_timeout},
+        .n_jobs = n,
+        .n_running = n,
+        .signals = -1,
+    };
     int r = pace_all(handover, options->rate, problem);
     if (r < 0)
         return r;
-    int signals = signals_open(NULL, problem);
-    if (signals < 0)
-        return signals;
-    single.jobs = calloc(n, sizeof(*single.jobs));
-    single.polls = calloc(n + 1, sizeof(*single.polls));
-    if (single.jobs && single.polls) {
-        single.polls[n] = (struct pollfd){.fd = signals, .events = POLLIN};
-        /* For a service of Type=notify, which would wait for it in vain, and then be killed. */
-        (void)notify_send(&handover->notify, "READY=1");
-        start_all(&single, handover, sources, &limits);
-        loop(&single);
-    } else {
-        r = problem_set(problem, ENOMEM, EX_OSERR, "out of memory for %zu connections", n);
-    }
-    free(single.jobs);
-    free(single.polls);
-    (void)close(signals);
-    return r;
+    single->signals = signals_open(NULL, problem);
+    if (single->signals < 0)
+        return single->signals;
+    single->jobs = calloc(n, sizeof(*single->jobs));
+    single->polls = calloc(n + 1, sizeof(*single->polls));
+    if (!single->jobs || !single->polls)
+        return problem_set(problem, ENOMEM, EX_OSERR, "out of memory for %zu connections", n);
+    single->polls[n] = (struct pollfd){.fd = single->signals, .events = POLLIN};
+    return 0;
+}
+
+void single_run(struct single *single)
+{
+    /* For a service of Type=notify, which would wait for it in vain, and then be killed. */
+    (void)notify_send(&single->handover->notify, "READY=1");
+    start_all(single);
+    loop(single);
+}
+
+void single_close(struct single *single)
+{
+    free(single->jobs);
+    free(single->polls);
+    if (single->signals >= 0)
+        (void)close(single->signals);
 }

@@ -80,8 +80,21 @@ static int open_name(const struct served *served)
     return fd;
 }
 
-static int refuse_name(const struct source *source, int error, struct problem *problem)
+/* Where this process may open files has been settled, sandbox.h, and a link has led elsewhere
+ * since: access(2), unlike open(2), does not ask landlock. */
+static bool is_shut_out(const struct served *served, int error)
 {
+    return error == EACCES && served->directory < 0 && access(served->name, R_OK) == 0;
+}
+
+static int refuse_name(
+    const struct served *served, const struct source *source, int error, struct problem *problem)
+{
+    if (is_shut_out(served, error))
+        return problem_set(problem, ERESTART, EX_NOINPUT,
+            "'%s' leads to another directory than when decant was started, which its sandbox keeps "
+            "it from; it ends, and can be started anew",
+            source->name);
     const char *mend = error == ENOENT || error == ENOTDIR ? "; create it, or correct the path"
                        : error == EACCES || error == EPERM
                            ? "; let this user read it, and enter its directories"
@@ -209,7 +222,7 @@ static int open_source(struct source *source, const struct served *served, struc
             served->directory < 0 ? "" : served->options->file, served->directory < 0 ? "" : "/",
             served->name);
         source->fd = open_name(served);
-        r = source->fd < 0 ? refuse_name(source, errno, problem) : 0;
+        r = source->fd < 0 ? refuse_name(served, source, errno, problem) : 0;
     }
     return r < 0 ? r : examine(source, served->options, problem);
 }
@@ -489,6 +502,41 @@ int sources_open(struct sources *sources, const struct options *options, struct 
 struct served *sources_for(const struct sources *sources, size_t socket)
 {
     return &sources->served[sources->n > 1 ? socket : 0];
+}
+
+/* The directory of that path, or -1. */
+static int open_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : NULL;
+
+    if (slash && !directory)
+        return -1;
+    int fd = open(directory ? directory : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    free(directory);
+    return fd;
+}
+
+size_t sources_directories(const struct sources *sources, int *directories)
+{
+    const struct served *served = sources->served;
+    size_t n = 0;
+
+    if (sources->n == 0 || served->given >= 0)
+        return 0;
+    if (sources->directory >= 0) {
+        directories[0] = fcntl(sources->directory, F_DUPFD_CLOEXEC, 0);
+        return directories[0] >= 0;
+    }
+    char *target = realpath(served->name, NULL);
+    directories[n] = open_directory_of(served->name);
+    n += directories[n] >= 0;
+    if (target) {
+        directories[n] = open_directory_of(target);
+        n += directories[n] >= 0;
+    }
+    free(target);
+    return n;
 }
 
 void sources_close(struct sources *sources)

@@ -72,12 +72,23 @@ int sources_open(struct sources *sources, const struct options *options, struct 
 /* The file for the socket of that number: connections and listeners are counted from 0 each. */
 struct served *sources_for(const struct sources *sources, size_t socket) __attribute__((nonnull));
 
+/*
+ * Where files may have to be opened anew: descriptors, O_PATH, of at most so many directories, into
+ * directories, each the caller's to close. None where no path is opened again. The directory that
+ * FILE names is one, and the one that it led to through symbolic links the other: after such a link
+ * has been pointed elsewhere, only a new process can open it.
+ */
+#define SOURCES_DIRECTORIES 2
+size_t sources_directories(const struct sources *sources, int *directories)
+    __attribute__((nonnull, warn_unused_result));
+
 void sources_close(struct sources *sources) __attribute__((nonnull));
 
 /*
  * The opening that a client gets who has come before this call: the present one, or a new one where
  * stat(2) says that the file is another. Returns 0 with *ret set, borrowed, and good for as long as
- * its transfers are counted; or what sources_open() says.
+ * its transfers are counted; or what sources_open() says; or -ERESTART (EX_NOINPUT): only a new
+ * process can open it, see sources_directories().
  */
 int source_refresh(struct served *served, struct source **ret, struct problem *problem)
     __attribute__((nonnull, warn_unused_result));

@@ -99,7 +99,9 @@ void transfer_abort(int fd, enum socket_kind kind)
     } else if (transfer_resets(kind)) {
         /* Armed again, in case that connect(2) fails and close(2) must do it. */
         (void)set_linger(fd, true);
-        (void)connect(fd, &nobody, sizeof(nobody)); /* tcp_disconnect() in the kernel: RST */
+        /* tcp_disconnect() in the kernel: RST. Of that length it can be nothing else, which is how
+         * the sandbox knows it. */
+        (void)connect(fd, &nobody, sizeof(nobody.sa_family));
     } else {
         (void)shutdown(fd, SHUT_RDWR); /* the end, also for the holders of duplicates */
     }

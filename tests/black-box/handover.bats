@@ -116,7 +116,7 @@ wrong() {
     decant_gives 76
     says "^decant: .*$1"
     says 'systemd-socket-activate --accept -l [0-9]+ decant FILE'
-    [[ $(wc -l <"$T/err") == 1 ]] || fail "more than one line"
+    [[ $(said | wc -l) == 1 ]] || fail "more than one line"
     [[ ! -s $T/out ]] || fail "something on standard output"
 }
 

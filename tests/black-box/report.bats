@@ -15,7 +15,7 @@ rate='[0-9.]+ [kMGTP]?B/s'
     client one drain
     decant_gives 0
     says "^decant: complete: $file to 127\.0\.0\.1:[0-9]+: 123456 of 123456 bytes sent, 123456 acknowledged, in $seconds, $rate\$"
-    [[ $(wc -l <"$T/err") == 1 ]] || fail "more than one line"
+    [[ $(said | wc -l) == 1 ]] || fail "more than one line"
 }
 
 @test "the rate has one space before its unit" {
@@ -44,7 +44,7 @@ peer_is() {
     kill -TERM "$decant_pid"
     decant_gives 75
     says "^decant: stopped: $file to .*: [0-9]+ of 20000000 bytes sent, [0-9]+ acknowledged, in $seconds, $rate: a signal asked for it"
-    read -r sent acknowledged < <(sed -E 's/.*: ([0-9]+) of .* sent, ([0-9]+) ack.*/\1 \2/' "$T/err")
+    read -r sent acknowledged < <(sed -E 's/.*: ([0-9]+) of .* sent, ([0-9]+) ack.*/\1 \2/' <(said))
     ((sent < 20000000)) || fail "sent $sent"
     ((acknowledged <= sent)) || fail "more acknowledged than sent"
     ((acknowledged > 0)) || fail "the client has read more than its first window"
@@ -116,7 +116,7 @@ level() {
     start "${systemd[@]}" -- --log-level="$1" "$T/small"
     client one drain
     decant_gives 0
-    cp "$T/err" "$T/all"
+    said >"$T/all"
 
     rm "$T/address"
     make_file large 20000000
@@ -124,13 +124,13 @@ level() {
     client two "wait-file=$T/go"
     decant_gives 75
     go
-    cat "$T/err" >>"$T/all"
+    said >>"$T/all"
 
     rm "$T/address"
     start "${systemd[@]}" -- --log-level="$1" "$T/none"
     client three drain
     decant_gives 66
-    cat "$T/err" >>"$T/all"
+    said >>"$T/all"
     cut -d: -f2 "$T/all" | cut -d' ' -f2,3 | tr '\n' ','
 }
 
@@ -145,21 +145,21 @@ level() {
     start "${systemd[@]}" -- "$file"
     client one drain
     decant_gives 0
-    [[ $(wc -l <"$T/err") == 1 ]] || fail "more than one line"
+    [[ $(said | wc -l) == 1 ]] || fail "more than one line"
     says 'a\?decant: complete: all of it\?\[31m to '
 }
 @test "nor does that of a missing file, to the journal" {
     start "${systemd[@]}" --journal -- $'none\n<6>complete: all of it'
     client one drain
     decant_gives 66
-    [[ $(wc -l <"$T/err") == 1 ]] || fail "more than one line"
+    [[ $(said | wc -l) == 1 ]] || fail "more than one line"
 }
 @test "nor does a handed-over one" {
     make_file $'a\nb' 10
     start --at=0:null --at="3:$socket" --at=4:file="$file" --listen-fds=2 --
     client one drain
     decant_gives 0
-    [[ $(wc -l <"$T/err") == 1 ]] || fail "more than one line"
+    [[ $(said | wc -l) == 1 ]] || fail "more than one line"
 }
 @test "a very long name is cut, and the file is sent" {
     local long
@@ -171,7 +171,7 @@ level() {
     client one drain
     client_has_all one "$file"
     decant_gives 0
-    [[ $(wc -l <"$T/err") == 1 ]] || fail "not one line"
+    [[ $(said | wc -l) == 1 ]] || fail "not one line"
 }
 
 # bad WORDS ARGUMENT...: 64, and a client that is there is reset
@@ -182,7 +182,7 @@ bad() {
     client_is_refused one
     decant_gives 64
     says "^decant: .*$1"
-    [[ $(wc -l <"$T/err") == 1 ]] || fail "more than one line"
+    [[ $(said | wc -l) == 1 ]] || fail "more than one line"
 }
 
 @test "an unknown option" { bad "'--nonsense' is no option.*--help" --nonsense; }
@@ -298,7 +298,7 @@ bad() {
     for option in offset length rate stall-timeout drain-timeout allow-changes log-level help version; do
         grep -q -- "--$option" "$T/out" || fail "--$option is missing"
     done
-    [[ ! -s $T/err ]] || fail "something on stderr"
+    [[ -z $(said) ]] || fail "something on stderr"
 }
 @test "--version" {
     start --at=0:null -- --version

@@ -142,7 +142,7 @@ dies() {
     go
     client_has_all one "$file"
     reports "complete: $file to .*: 5000000 of 5000000 bytes sent, 5000000 acknowledged, in .*, resumed once$"
-    [[ $(grep -c '^decant:' "$T/err") == 2 ]] || fail 'it said more than that'
+    [[ $(said | grep -c '^decant:') == 2 ]] || fail 'it said more than that'
     fetch two
     stored 0
     stops_with 0

@@ -228,7 +228,7 @@ stays=(--idle-exit=1h)
     wait_for 20 nobody_runs
     started 1
     count 1 "^decant: cannot open '$T/file' .*No such file"
-    [[ $(wc -l <"$T/err") == 1 ]] || fail 'more than one line'
+    [[ $(said | wc -l) == 1 ]] || fail 'more than one line'
 }
 
 @test "a missing file that comes back" {

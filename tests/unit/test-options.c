@@ -409,7 +409,7 @@ static void test_help_is_true(void **state)
             assert_non_null(strstr(problem.text, word));
         n++;
     }
-    assert_int_equal(n, 13);
+    assert_int_equal(n, 14);
 }
 
 static void test_help_in_little_room(void **state)

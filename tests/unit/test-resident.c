@@ -794,8 +794,15 @@ static void build(struct stage *stage, const struct scene *scene)
 
 static int run(struct stage *stage)
 {
-    return resident_run(
-        &stage->handover, &stage->sources, &stage->options, &stage->report, &stage->problem);
+    struct resident *resident;
+
+    int r = resident_open(&resident, &stage->handover, &stage->sources, &stage->options,
+        &stage->report, &stage->problem);
+    if (r < 0)
+        return r;
+    r = resident_run(resident, &stage->problem);
+    resident_close(resident);
+    return r;
 }
 
 static int count_descriptors(void)
@@ -1084,13 +1091,15 @@ static const struct refusal refusals[] = {
     {"no memory for the table", SOCKET_TCP, .limit = PLENTY, .mmap_error = ENOMEM,
         .result = -ENOMEM, .status = EX_OSERR,
         .says = {"the table of 4096 connections: Cannot allocate memory"}},
-    {"no memory for the store", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 1, .result = -ENOMEM,
+    {"no memory for the loop", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 1, .result = -ENOMEM,
+        .status = EX_OSERR, .says = {"calloc: Cannot allocate memory"}},
+    {"no memory for the store", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 2, .result = -ENOMEM,
         .status = EX_OSERR, .says = {"the table of 4096 connections: Cannot allocate memory"}},
-    {"no memory for the clients", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 2, .result = -ENOMEM,
+    {"no memory for the clients", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 3, .result = -ENOMEM,
         .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
-    {"no memory for the listeners", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 3,
+    {"no memory for the listeners", SOCKET_TCP, .limit = PLENTY, .calloc_fails = 4,
         .result = -ENOMEM, .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
-    {"no memory for the crowd", SOCKET_TCP, .limit = PLENTY, .per_source = 3, .calloc_fails = 4,
+    {"no memory for the crowd", SOCKET_TCP, .limit = PLENTY, .per_source = 3, .calloc_fails = 5,
         .result = -ENOMEM, .status = EX_OSERR, .says = {"out of memory for 4096 connections"}},
     {"signalfd", SOCKET_TCP, .limit = PLENTY, .signalfd_error = EMFILE, .result = -EMFILE,
         .status = EX_OSERR, .says = {"signalfd: Too many open files"}},

@@ -188,8 +188,14 @@ static void build(struct stage *stage, const struct scene *scene)
 
 static int run(struct stage *stage)
 {
-    return single_run(
-        &stage->handover, &stage->sources, &stage->options, &stage->report, &stage->problem);
+    struct single single;
+
+    int r = single_open(&single, &stage->handover, &stage->sources, &stage->options, &stage->report,
+        &stage->problem);
+    if (r == 0)
+        single_run(&single);
+    single_close(&single);
+    return r;
 }
 
 static void test_scene(void **state)
