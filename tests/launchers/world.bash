@@ -153,8 +153,9 @@ client_port() {
     echo $((16#$hex))
 }
 
+# Where nobody names another user, as in the commands that log to standard error, root is told so.
 records() {
-    grep -cE '^(<[0-9]+>.{15} decant\[[0-9]+\]|decant): ' "$T/$log"
+    grep -vx 'decant: running as root, .*' "$T/$log" | grep -cE '^(<[0-9]+>.{15} decant\[[0-9]+\]|decant): '
 }
 
 # logs PRIORITY REGEX [COUNT]: so many records of decant, one as a rule, and each like this
