@@ -58,6 +58,7 @@ static const struct filter {
 };
 
 #define MOST_CONDITIONS 2
+#define NOT_TO_READ     (O_ACCMODE | O_CREAT | O_TRUNC | O_PATH)
 #define MOST_CALLS      1024 /* above the highest number of any architecture */
 
 /* Where an argument is an int, what the upper half of the register holds is chance. */
@@ -67,60 +68,91 @@ static const struct filter {
 
 /* A call, who needs it, and, where there are some, the conditions on its arguments, all of which
  * must hold; several lines on one call are alternatives. */
+/* clang-format off */
 static const struct row {
     const char *call;
     unsigned needed_by;
     struct scmp_arg_cmp conditions[MOST_CONDITIONS];
     const char *without; /* only where the architecture has not this other one */
 } rows[] = {
-    /* The transfer. */
-    {"sendfile", ANY}, {"sendfile64", ANY}, /* 32 bits, beside the other */
-    {"ioctl", ANY, {INT(1, TIOCOUTQ)}}, {"getsockopt", ANY, {INT(1, SOL_SOCKET)}},
-    {"getsockopt", ANY, {INT(1, IPPROTO_TCP), INT(2, TCP_INFO)}},
-    {"setsockopt", ANY, {INT(1, SOL_SOCKET), INT(2, SO_LINGER)}},
-    {"setsockopt", ANY, {INT(1, IPPROTO_TCP), INT(2, TCP_NODELAY)}},
-    {"setsockopt", LOOP, {INT(1, IPPROTO_TCP), INT(2, TCP_NOTSENT_LOWAT)}},
-    {"setsockopt", LOOP, {INT(1, SOL_SOCKET), INT(2, SO_MAX_PACING_RATE)}}, {"getpeername", ANY},
-    {"recvfrom", ANY}, {"shutdown", ANY},
-    /* An address that has no more than a family can only be AF_UNSPEC, which resets. */
-    {"connect", ANY, {INT(2, sizeof(sa_family_t))}}, {"close", ANY},
-    /* Is the file still the same, and is it in memory? */
-    {"fstat", ANY},                                              /* musl, glibc of late */
-    {"newfstatat", ANY},                                         /* glibc for fstat(3), too */
-    {"fstatat64", ANY, .without = "newfstatat"},                 /* 32 bits */
-    {"statx", ANY, .without = "fstat"},                          /* the same */
-    {"preadv2", ANY}, {"fadvise64", ANY}, {"fadvise64_64", ANY}, /* 32 bits */
-    /* The loops. */
-    {"poll", ANY}, /* resident: is there room for a line? */
-    {"ppoll", ANY, .without = "poll"}, {"restart_syscall", SINGLE}, /* poll(2) after SIGCONT */
-    {"epoll_wait", LOOP}, {"epoll_pwait", LOOP},                    /* musl */
-    {"epoll_ctl", LOOP}, {"accept4", LOOP}, {"read", ANY},          /* signals */
-    {"clock_gettime", ANY},
-    /* The file for those who come next. Where it may be is landlock's to say; openat2(2), whose
-     * flags cannot be seen from here, is for a served directory alone. */
-    {"open", PATH, {NO_BITS(1, O_ACCMODE | O_CREAT | O_TRUNC)}},
-    {"openat", PATH, {NO_BITS(2, O_ACCMODE | O_CREAT | O_TRUNC)}}, {"openat2", DIRECTORY},
-    {"stat", PATH}, /* musl */
-    {"access", PATH}, {"faccessat", PATH, .without = "access"}, {"geteuid", PATH | DIRECTORY},
-    {"pread64", LOOP}, {"readlink", LOOP}, {"readlinkat", LOOP, .without = "readlink"},
-    {"fcntl", LOOP, {INT(1, F_GETFL)}}, {"fcntl", LOOP, {INT(1, F_SETFL)}},
-    {"fcntl", LOOP, {INT(1, F_DUPFD_CLOEXEC)}},
+    /* The transfer. An address that has no more than a family can only be AF_UNSPEC: disconnect. */
+    {"sendfile",        ANY},
+    {"sendfile64",      ANY}, /* 32 bits, beside the other */
+    {"ioctl",           ANY,    {INT(1, TIOCOUTQ)}},
+    {"getsockopt",      ANY,    {INT(1, SOL_SOCKET)}},
+    {"getsockopt",      ANY,    {INT(1, IPPROTO_TCP), INT(2, TCP_INFO)}},
+    {"setsockopt",      ANY,    {INT(1, SOL_SOCKET), INT(2, SO_LINGER)}},
+    {"setsockopt",      ANY,    {INT(1, IPPROTO_TCP), INT(2, TCP_NODELAY)}},
+    {"setsockopt",      LOOP,   {INT(1, IPPROTO_TCP), INT(2, TCP_NOTSENT_LOWAT)}},
+    {"setsockopt",      LOOP,   {INT(1, SOL_SOCKET), INT(2, SO_MAX_PACING_RATE)}},
+    {"getpeername",     ANY},
+    {"recvfrom",        ANY},
+    {"shutdown",        ANY},
+    {"connect",         ANY,    {INT(2, sizeof(sa_family_t))}},
+    {"close",           ANY},
+
+    /* Is the file still the same, and is it in memory? fstat(3) is one or the other. */
+    {"fstat",           ANY},
+    {"newfstatat",      ANY},
+    {"fstatat64",       ANY, .without = "newfstatat"},
+    {"statx",           ANY, .without = "fstat"},
+    {"preadv2",         ANY},
+    {"fadvise64",       ANY},
+    {"fadvise64_64",    ANY}, /* 32 bits */
+
+    /* The loops. The resident one polls as well: is there room for a line? */
+    {"poll",            ANY},
+    {"ppoll",           ANY, .without = "poll"},
+    {"restart_syscall", SINGLE}, /* poll(2) after SIGCONT */
+    {"epoll_wait",      LOOP},
+    {"epoll_pwait",     LOOP}, /* musl */
+    {"epoll_ctl",       LOOP},
+    {"accept4",         LOOP},
+    {"read",            ANY}, /* signals */
+    {"clock_gettime",   ANY},
+
+    /* The file for those who come next. Where it may be is landlock's to say. */
+    {"open",            PATH,   {NO_BITS(1, NOT_TO_READ)}}, /* musl */
+    {"openat",          PATH,   {NO_BITS(2, NOT_TO_READ)}},
+    {"openat2",         DIRECTORY}, /* whose flags cannot be seen from here */
+    {"openat",          DIRECTORY, {NO_BITS(2, NOT_TO_READ)}}, /* without openat2(2) */
+    {"stat",            PATH}, /* musl */
+    {"access",          PATH},
+    {"faccessat",       PATH, .without = "access"},
+    {"geteuid",         PATH | DIRECTORY},
+    {"pread64",         LOOP},
+    {"readlink",        LOOP},
+    {"readlinkat",      LOOP, .without = "readlink"},
+    {"fcntl",           LOOP,   {INT(1, F_GETFL)}},
+    {"fcntl",           LOOP,   {INT(1, F_SETFL)}},
+    {"fcntl",           LOOP,   {INT(1, F_DUPFD_CLOEXEC)}},
+
     /* Words: to standard error, syslogd and the supervisor, to which we are connected. */
-    {"write", ANY}, {"sendto", ANY, {NULL_POINTER(4)}},
+    {"write",           ANY},
+    {"sendto",          ANY,    {NULL_POINTER(4)}},
+
     /* Descriptors to keep. Whom it names cannot be seen from here, so it must be the supervisor's
      * socket, and not in a way that connects, as MSG_FASTOPEN would. */
-    {"sendmsg", STORE, {INT(0, SANDBOX_SUPERVISOR), INT(2, MSG_DONTWAIT | MSG_NOSIGNAL)}},
-    {"pipe2", STORE},
+    {"sendmsg",         STORE,  {INT(0, SANDBOX_SUPERVISOR), INT(2, MSG_DONTWAIT | MSG_NOSIGNAL)}},
+    {"pipe2",           STORE},
+
     /* Memory, but never to run code in. */
-    {"brk", ANY}, {"mmap", ANY, {NO_BITS(2, PROT_EXEC), INT(4, -1)}},
-    {"mmap2", ANY, {NO_BITS(2, PROT_EXEC), INT(4, -1)}}, /* 32 bits */
-    {"munmap", ANY},
+    {"brk",             ANY},
+    {"mmap",            ANY,    {NO_BITS(2, PROT_EXEC), INT(4, -1)}},
+    {"mmap2",           ANY,    {NO_BITS(2, PROT_EXEC), INT(4, -1)}}, /* 32 bits */
+    {"munmap",          ANY},
+    {"madvise",         ANY,    {INT(2, MADV_FREE)}}, /* musl: free(3) */
+
     /* The end: by SIGTERM when the next process is to go on, and of nobody else. */
-    {"exit_group", ANY}, {"rt_sigaction", STORE}, {"rt_sigprocmask", STORE},
-    {"getpid", ANY}, /* syslog(3), too */
-    {"gettid", STORE}, {"tgkill", STORE, {INT(0, SANDBOX_OWN_PID), INT(2, SIGTERM)}},
-    {"tkill", STORE, {INT(0, SANDBOX_OWN_PID), INT(1, SIGTERM)}}, /* musl */
+    {"exit_group",      ANY},
+    {"getpid",          ANY}, /* syslog(3), too */
+    {"rt_sigaction",    STORE},
+    {"rt_sigprocmask",  STORE},
+    {"gettid",          STORE},
+    {"tgkill",          STORE,  {INT(0, SANDBOX_OWN_PID), INT(2, SIGTERM)}},
+    {"tkill",           STORE,  {INT(0, SANDBOX_OWN_PID), INT(1, SIGTERM)}}, /* musl */
 };
+/* clang-format on */
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -262,7 +294,8 @@ static void print_list(uint32_t architecture, const char *name)
     if (number == LENGTH(filters))
         die("there is no filter '%s'", name);
     for (size_t i = 0; i < LENGTH(rows); i++) {
-        bool again = i > 0 && strcmp(rows[i].call, rows[i - 1].call) == 0;
+        bool again = i > 0 && strcmp(rows[i].call, rows[i - 1].call) == 0 &&
+                     (rows[i - 1].needed_by & filters[number].needs);
         if (!again && (rows[i].needed_by & filters[number].needs) &&
             is_there(architecture, &rows[i]))
             (void)printf("%s\n", rows[i].call);

@@ -189,6 +189,8 @@ static const char *name_of(int number)
 {
     const char *name = call_names;
 
+    if (number < 0)
+        return "of an unknown number";
     for (; number > 0 && name < call_names + sizeof(call_names) - 1; number--)
         name += strlen(name) + 1;
     return name < call_names + sizeof(call_names) - 1 && *name ? name : "of an unknown number";
@@ -240,7 +242,7 @@ static int filter_calls(const struct filter *filter, int supervisor)
 static unsigned needs_of(
     const struct handover *handover, const struct sources *sources, bool resident)
 {
-    bool by_path = sources->n > 0 && sources->served[0].given < 0;
+    const struct served *first = sources->n > 0 ? &sources->served[0] : NULL;
     unsigned needs = SANDBOX_LOOP;
 
     if (!resident)
@@ -249,7 +251,7 @@ static unsigned needs_of(
         needs |= SANDBOX_STORE;
     if (sources->directory >= 0)
         needs |= SANDBOX_DIRECTORY;
-    else if (by_path)
+    else if (first && first->given < 0 && first->name[0] != '\0')
         needs |= SANDBOX_PATH;
     return needs;
 }

@@ -58,6 +58,11 @@ static int status_of_open(int error)
     }
 }
 
+static bool is_one_part(const char *name)
+{
+    return !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 /*
  * O_NONBLOCK, so that a FIFO without a writer does not hold us; O_NOCTTY, so that a terminal is not
  * adopted. Both are then refused, since they are not regular. Symbolic links are followed: where
@@ -70,13 +75,17 @@ static int open_name(const struct served *served)
 
     if (served->directory < 0)
         return open(served->name, (int)flags);
-    /* EAGAIN: anything was renamed anywhere while a ".." of a link was looked at; try again. */
+    /* ENOSYS: before Linux 5.6, and in services of systemd with RestrictSUIDSGID=, which cannot see
+     * its flags. A name of one part, and no link, cannot lead out of the directory either.
+     * EAGAIN: anything was renamed anywhere while a ".." of a link was looked at; try again. */
     int fd = -1;
     for (int tries = 0; tries < MOST_TRIES; tries++) {
         fd = (int)syscall(SYS_openat2, served->directory, served->name, &how, sizeof(how));
         if (fd >= 0 || errno != EAGAIN)
             break;
     }
+    if (fd < 0 && errno == ENOSYS && is_one_part(served->name))
+        fd = openat(served->directory, served->name, (int)flags | O_NOFOLLOW);
     return fd;
 }
 
@@ -102,21 +111,36 @@ static int refuse_name(
                        : error == EXDEV                   ? "; it leads out of the served directory"
                        : error == ENOSYS                  ? "; to serve a directory takes Linux 5.6"
                                                           : "";
+    const char *more = !served->in_unit  ? ""
+                       : error == ENOENT ? " (the unit sees only what is in its BindReadOnlyPaths=)"
+                       : error == EACCES
+                           ? " (chmod a+r and a+x, as nothing can belong to a DynamicUser=)"
+                           : "";
 
-    return problem_set(problem, error, status_of_open(error), "cannot open '%s' as user %ju: %s%s",
-        source->name, (uintmax_t)geteuid(), strerror(error), mend);
+    return problem_set(problem, error, status_of_open(error),
+        "cannot open '%s' as user %ju: %s%s%s", source->name, (uintmax_t)geteuid(), strerror(error),
+        mend, more);
 }
 
-/* What a descriptor of a file is called: for people only. */
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/*
+ * What a descriptor of a file is called: for people only. One that a process before has opened in a
+ * mount namespace of its own, as a service has, has lost the beginning of its path.
+ */
 static void name_given(struct source *source, int fd, const char *otherwise)
 {
     char link[40];
 
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, source->name, sizeof(source->name) - 1);
-    if (n > 0)
-        source->name[n] = '\0';
-    else /* no /proc here */
+    source->name[n > 0 ? n : 0] = '\0';
+    if (n <= 0 || strcmp(last_part(source->name), last_part(otherwise)) == 0) /* or no /proc here */
         (void)snprintf(source->name, sizeof(source->name), "%s", otherwise);
 }
 
@@ -453,9 +477,11 @@ static int tell_socket(
         listening ? handover->listeners[i].address : handover->connections[i].peer);
 }
 
-static struct served unnamed(struct sources *sources, const struct options *options)
+static struct served unnamed(
+    struct sources *sources, const struct options *options, const struct handover *handover)
 {
     return (struct served){.options = options,
+        .in_unit = handover->channel == CHANNEL_JOURNAL,
         .generations = &sources->generations,
         .name = "",
         .directory = -1,
@@ -485,7 +511,7 @@ int sources_open(struct sources *sources, const struct options *options, struct 
         return r;
     }
     for (size_t i = 0; i < sources->n; i++)
-        sources->served[i] = unnamed(sources, options);
+        sources->served[i] = unnamed(sources, options, handover);
     r = plan_served(sources, options, handover, problem);
     for (size_t i = 0; i < sources->n && r == 0; i++) {
         r = source_refresh(&sources->served[i], &source, problem);
@@ -522,7 +548,7 @@ size_t sources_directories(const struct sources *sources, int *directories)
     const struct served *served = sources->served;
     size_t n = 0;
 
-    if (sources->n == 0 || served->given >= 0)
+    if (sources->n == 0 || served->given >= 0 || served->name[0] == '\0')
         return 0;
     if (sources->directory >= 0) {
         directories[0] = fcntl(sources->directory, F_DUPFD_CLOEXEC, 0);
