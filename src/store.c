@@ -576,25 +576,38 @@ struct reclaim {
     size_t n_orphans;
 };
 
+/* What of a slot that may be damaged can be reckoned with: all figures, or none. */
+static struct transfer_slot presentable(const struct transfer_slot *slot, int64_t now)
+{
+    struct transfer_slot copy = *slot;
+
+    if (copy.start < 0 || copy.offset < copy.start || copy.end < copy.offset)
+        copy.start = copy.offset = copy.end = 0;
+    if (copy.started < 0 || copy.started > now)
+        copy.started = now;
+    return copy;
+}
+
 /* A record for a slot that nobody goes on with. */
 static void tell(
     struct reclaim *reclaim, uint32_t number, enum transfer_event event, const char *why)
 {
     struct store *store = reclaim->store;
-    struct transfer_slot *slot = &store->table->slots[number];
-    struct store_file *file = find_file(store, slot->generation);
+    int64_t now = clock_now();
+    struct transfer_slot slot = presentable(&store->table->slots[number], now);
+    struct store_file *file = find_file(store, slot.generation);
     struct transfer transfer = {
-        .slot = slot,
+        .slot = &slot,
         .source = file ? file->source : &reclaim->nameless,
         .call = why,
-        .acknowledged = slot->state == TRANSFER_DONE ? slot->end - slot->start : -1,
+        .acknowledged = slot.state == TRANSFER_DONE ? slot.end - slot.start : -1,
         .event = (uint8_t)event,
     };
     char peer[PEER_TEXT];
 
-    peer_format(&slot->peer, peer, sizeof(peer));
-    report_transfer(store->report, &transfer, peer, clock_now());
-    slot->event = TRANSFER_NOTHING;
+    peer_format(&slot.peer, peer, sizeof(peer));
+    report_transfer(store->report, &transfer, peer, now);
+    store->table->slots[number].event = TRANSFER_NOTHING;
 }
 
 /* The process before has come so far, and perhaps even to the record of it. */

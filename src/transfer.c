@@ -598,8 +598,6 @@ static off_t queued_in_all(int fd)
 bool transfer_slot_is_sound(
     const struct transfer_slot *slot, const struct source *source, int fd, enum socket_kind kind)
 {
-    off_t sent = slot->offset - slot->start;
-
     if (!transfer_slot_runs(slot) || slot->start < 0 || slot->offset < slot->start ||
         slot->offset > slot->end || slot->end > slot->size)
         return false;
@@ -610,6 +608,7 @@ bool transfer_slot_is_sound(
     if (kind != SOCKET_TCP)
         return true;
     off_t queued = queued_in_all(fd);
+    off_t sent = slot->offset - slot->start;
     return queued == sent || (slot->state == TRANSFER_DRAINING && queued == sent + 1);
 }
 
