@@ -240,10 +240,13 @@ $(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUIL
 
 # --- Bench -----------------------------------------------------------------------------------------
 
-.PHONY: bench check-bench
+.PHONY: bench bench-start check-bench
 
 bench: all $(BUILD)/tests/load ## measure resident decant side by side with nginx, in under 5 minutes
 	BUILD=$(BUILD) tests/bench/bench
+
+bench-start: all $(BUILD)/tests/start ## measure what the sandbox adds to the start of a process
+	BUILD=$(abspath $(BUILD)) tests/bench/starts
 
 check: check-bench
 
@@ -252,6 +255,11 @@ check-bench: all $(tools) $(BUILD)/tests/load ## run the tests of what the bench
 
 # Tests use it too, where one client is not enough.
 tests check-black-box check-launchers check-system asan: $(BUILD)/tests/load
+
+$(BUILD)/tests/start: tests/bench/start.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
 
 $(BUILD)/tests/load: tests/bench/load.c
 	$(call say,CC,$<)
@@ -262,7 +270,7 @@ $(BUILD)/tests/load: tests/bench/load.c
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
 shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root \
-	tests/system/demo-kill tests/launchers/fetch tests/launchers/world tests/bench/bench tests/*/*.bash tests/*/*.bats)
+	tests/system/demo-kill tests/launchers/fetch tests/launchers/world tests/bench/bench tests/bench/starts tests/*/*.bash tests/*/*.bats)
 
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
 	clang-format --dry-run -Werror $(c_files)

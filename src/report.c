@@ -113,7 +113,7 @@ static const struct ending {
     [TRANSFER_LEFT] = {"client left", "", LOG_NOTICE, EX_TEMPFAIL},
     [TRANSFER_STALLED] = {"client stalled", ": it acknowledged nothing for a whole timeout",
         LOG_NOTICE, EX_TEMPFAIL},
-    [TRANSFER_STOPPED] = {"stopped", ": a signal asked for it", LOG_NOTICE, EX_TEMPFAIL},
+    [TRANSFER_STOPPED] = {"stopped", ": decant ends", LOG_NOTICE, EX_TEMPFAIL},
     [TRANSFER_KILLED] = {"killed",
         ": with the process that sent it, before systemd had its socket to keep", LOG_NOTICE,
         EX_TEMPFAIL},

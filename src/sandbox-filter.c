@@ -57,9 +57,10 @@ static const struct filter {
     {"store-directory", LOOP | STORE | DIRECTORY},
 };
 
-#define MOST_CONDITIONS 2
-#define NOT_TO_READ     (O_ACCMODE | O_CREAT | O_TRUNC | O_PATH)
-#define MOST_CALLS      1024 /* above the highest number of any architecture */
+#define MOST_CONDITIONS   2
+#define NOT_TO_READ       (O_ACCMODE | O_CREAT | O_TRUNC | O_PATH)
+#define MOST_INSTRUCTIONS 512
+#define MOST_CALLS        1024 /* above the highest number of any architecture */
 
 /* Where an argument is an int, what the upper half of the register holds is chance. */
 #define INT(argument, value)    SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)(value))
@@ -234,6 +235,31 @@ static const struct instruction first[] = {
     {0x06, 0, 0, UINT32_C(0x7fff0000)}, /* SECCOMP_RET_ALLOW */
 };
 
+#define LOAD  0x20
+#define AND   0x54
+#define EQUAL 0x15
+#define JUMP  0x05 /* the class of all conditional ones */
+#define CLASS 0x07
+
+/* Load, mask with nothing, compare with nothing: what libseccomp makes of the upper half of an int,
+ * and always true. Three of ten instructions, and the kernel compiles all of them at each start. */
+static bool is_idle(const struct instruction *program, size_t n, size_t i)
+{
+    return i + 3 < n && program[i].code == LOAD && program[i + 1].code == AND &&
+           program[i + 1].k == 0 && program[i + 2].code == EQUAL && program[i + 2].k == 0 &&
+           program[i + 2].if_true == 0 && program[i + 3].code == LOAD;
+}
+
+/* Where a jump over that many instructions leads when the idle ones between are gone. */
+static uint8_t shorten(const bool *idle, size_t from, uint8_t distance)
+{
+    uint8_t left = 0;
+
+    for (size_t i = from; i < from + distance; i++)
+        left += !idle[i];
+    return left;
+}
+
 static void print_instruction(const struct instruction *one)
 {
     (void)printf(
@@ -243,7 +269,8 @@ static void print_instruction(const struct instruction *one)
 static void print_filter(uint32_t architecture, unsigned number)
 {
     scmp_filter_ctx filter = make(architecture, filters[number].needs);
-    struct instruction one;
+    struct instruction program[MOST_INSTRUCTIONS];
+    bool idle[MOST_INSTRUCTIONS] = {false};
     FILE *file = tmpfile();
 
     if (!file || seccomp_export_bpf(filter, fileno(file)) < 0)
@@ -253,8 +280,18 @@ static void print_filter(uint32_t architecture, unsigned number)
         "static const struct instruction filter_%u[] = { /* %s */\n", number, filters[number].name);
     for (size_t i = 0; i < LENGTH(first); i++)
         print_instruction(&first[i]);
-    while (fread(&one, sizeof(one), 1, file) == 1)
-        print_instruction(&one);
+    size_t n = fread(program, sizeof(program[0]), MOST_INSTRUCTIONS, file);
+    for (size_t i = 0; i < n; i++)
+        if (is_idle(program, n, i))
+            idle[i] = idle[i + 1] = idle[i + 2] = true;
+    for (size_t i = 0; i < n; i++) {
+        if ((program[i].code & CLASS) == JUMP) {
+            program[i].if_true = shorten(idle, i + 1, program[i].if_true);
+            program[i].if_false = shorten(idle, i + 1, program[i].if_false);
+        }
+        if (!idle[i])
+            print_instruction(&program[i]);
+    }
     (void)printf("};\n\n");
     (void)fclose(file);
     seccomp_release(filter);

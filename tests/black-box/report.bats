@@ -43,7 +43,7 @@ peer_is() {
     start_midway "${systemd[@]}" -- "${stopping[@]}" "$file"
     kill -TERM "$decant_pid"
     decant_gives 75
-    says "^decant: stopped: $file to .*: [0-9]+ of 20000000 bytes sent, [0-9]+ acknowledged, in $seconds, $rate: a signal asked for it"
+    says "^decant: stopped: $file to .*: [0-9]+ of 20000000 bytes sent, [0-9]+ acknowledged, in $seconds, $rate: decant ends"
     read -r sent acknowledged < <(sed -E 's/.*: ([0-9]+) of .* sent, ([0-9]+) ack.*/\1 \2/' <(said))
     ((sent < 20000000)) || fail "sent $sent"
     ((acknowledged <= sent)) || fail "more acknowledged than sent"

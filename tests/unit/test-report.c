@@ -127,7 +127,7 @@ static const struct ending endings[] = {
         LOG_NOTICE, 75},
     {TRANSFER_STALLED, NULL, 0, "client stalled: ", ": it acknowledged nothing for a whole timeout",
         LOG_NOTICE, 75},
-    {TRANSFER_STOPPED, NULL, 0, "stopped: ", ": a signal asked for it", LOG_NOTICE, 75},
+    {TRANSFER_STOPPED, NULL, 0, "stopped: ", ": decant ends", LOG_NOTICE, 75},
     {TRANSFER_KILLED, NULL, 0, "killed: ",
         ": with the process that sent it, before systemd had its socket to keep", LOG_NOTICE, 75},
     {TRANSFER_BROKEN, "its slot is damaged", 0, "failed: ", ": its slot is damaged", LOG_ERR, 71},
