@@ -34,13 +34,17 @@ static bool takes_a_line(int fd)
 }
 
 /* In one call, where dprintf(3) of glibc makes three, of which the sandbox would have to know. */
-static void put(const struct report *report, int level, const char *line)
+static void put(struct report *report, int level, const char *line)
 {
     char text[1100];
     int n;
 
     if (report->channel == CHANNEL_SYSLOG) {
+        if (report->in_syslog)
+            return;
+        report->in_syslog = true;
         syslog(level, "%s", line);
+        report->in_syslog = false;
         return;
     }
     if (report->channel == CHANNEL_JOURNAL)

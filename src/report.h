@@ -13,6 +13,7 @@ struct report {
     enum channel channel;
     int level;       /* the least grave that is printed: LOG_ERR ... LOG_DEBUG */
     bool hurried;    /* what cannot be written at once is lost: others must not wait for it */
+    bool in_syslog;  /* a system call caught in its midst has no words: it holds a lock */
     uint64_t n_lost; /* lines since the last that was written */
     int status;      /* of sysexits.h; the gravest so far: any other, 71, 74, 66, 65, 75 */
     int signal;      /* to die of instead; 0: none */
