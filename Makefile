@@ -30,7 +30,8 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
 sources = crowd.c handover.c main.c notify.c options.c peer.c problem.c report.c resident.c sandbox.c signals.c single.c \
 	source.c store.c table.c transfer.c
-unit_tests = crowd handover notify options peer report resident signals single source store table transfer
+unit_tests = crowd handover notify options peer report resident sandbox sandbox-filter signals single source store table \
+	transfer
 black_box_tools = $(patsubst tests/black-box/%.c,%,$(wildcard tests/black-box/*.c))
 unpacked = openbsd-inetd inetutils-inetd
 
@@ -128,7 +129,8 @@ $(BUILD)/generated/sandbox-filters.h: $(BUILD)/sandbox-filter $(probed)
 	$(Q)$(BUILD)/sandbox-filter c $(architecture) >$@
 
 ifneq ($(SECCOMP),no)
-$(BUILD)/obj/sandbox.o $(BUILD)/asan/sandbox.o $(BUILD)/tests/unit/sandbox.o: $(BUILD)/generated/sandbox-filters.h
+$(BUILD)/obj/sandbox.o $(BUILD)/asan/sandbox.o $(BUILD)/tests/unit/sandbox.o $(BUILD)/tests/unit/test-sandbox.o \
+	$(BUILD)/tests/unit/test-sandbox-filter.o: $(BUILD)/generated/sandbox-filters.h
 endif
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
