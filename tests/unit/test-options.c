@@ -93,6 +93,14 @@ static const struct good goods[] = {
                                        .idle_exit = SECOND, .stop_timeout = SECOND)},
     {{"--allow-changes"}, WITH(.allow_changes = true)},
     {{"-a"}, WITH(.allow_changes = true)},
+    {{"--sandbox=require"}, WITH(.sandbox = SANDBOX_REQUIRE)},
+    {{"--sandbox=try"}, WITH(.sandbox = SANDBOX_TRY)},
+    {{"--sandbox=off"}, WITH(.sandbox = SANDBOX_OFF)},
+    {{"--sandbox", "off", "F"}, WITH(.file = "F", .sandbox = SANDBOX_OFF)},
+    {{"-S", "require"}, WITH(.sandbox = SANDBOX_REQUIRE)},
+    {{"-Soff"}, WITH(.sandbox = SANDBOX_OFF)},
+    {{"-aSrequire"}, WITH(.allow_changes = true, .sandbox = SANDBOX_REQUIRE)},
+    {{"--sandbox=off", "-Stry"}, WITH(.sandbox = SANDBOX_TRY)},
     {{"--log-level=err"}, WITH(.log_level = LOG_ERR)},
     {{"--log-level=warning"}, WITH(.log_level = LOG_WARNING)},
     {{"--log-level=notice"}, WITH(.log_level = LOG_NOTICE)},
@@ -115,6 +123,7 @@ static const struct good goods[] = {
     {{"--max-connections-p=3"}, WITH(.most_per_source = 3)},
     {{"--allow"}, WITH(.allow_changes = true)},
     {{"--log=err"}, WITH(.log_level = LOG_ERR)},
+    {{"--sa=off"}, WITH(.sandbox = SANDBOX_OFF)},
     /* a rate that the timeouts just bear: two steps of 64 KiB in each */
     {{"--rate=13108"}, WITH(.rate = 13108)},
     {{"--rate=131072", "-s1", "-d1"},
@@ -133,6 +142,7 @@ struct bad {
 #define BYTES "a number of bytes"
 #define TIME  "a number of seconds"
 #define COUNT "a whole number, at most 1000000"
+#define WORD  "require, try or off"
 
 static const struct bad bads[] = {
     {{"--offset=", "F"}, {"--offset:", "''", BYTES}},
@@ -199,7 +209,20 @@ static const struct bad bads[] = {
     {{"--log-level=error", "F"}, {"--log-level:", "'error'", "err, warning"}},
     {{"--log-level=3", "F"}, {"--log-level:", "'3'", "err, warning"}},
     {{"-Ltrace", "F"}, {"--log-level:", "'trace'", "err, warning"}},
+    {{"--sandbox=", "F"}, {"--sandbox:", "''", WORD}},
+    {{"--sandbox=on", "F"}, {"--sandbox:", "'on'", WORD}},
+    {{"--sandbox=yes", "F"}, {"--sandbox:", "'yes'", WORD}},
+    {{"--sandbox=Off", "F"}, {"--sandbox:", "'Off'", WORD}},
+    {{"--sandbox=required", "F"}, {"--sandbox:", "'required'", WORD}},
+    {{"--sandbox=req", "F"}, {"--sandbox:", "'req'", WORD}}, /* no beginnings of words */
+    {{"--sandbox=off ", "F"}, {"--sandbox:", "'off '", WORD}},
+    {{"--sandbox=2", "F"}, {"--sandbox:", "'2'", WORD}},
+    {{"--sandbox=err", "F"}, {"--sandbox:", "'err'", WORD}}, /* a word of another option */
+    {{"--log-level=off", "F"}, {"--log-level:", "'off'", "err, warning"}},
+    {{"-Snone", "F"}, {"--sandbox:", "'none'", WORD}},
     /* no value, and one too many */
+    {{"--sandbox"}, {"--sandbox needs a value", "--sandbox=POLICY"}},
+    {{"F", "-S"}, {"--sandbox needs a value", "--sandbox=POLICY"}},
     {{"--offset"}, {"--offset needs a value", "--offset=BYTES"}},
     {{"F", "-o"}, {"--offset needs a value", "--offset=BYTES"}},
     {{"--stall-timeout"}, {"--stall-timeout needs a value", "--stall-timeout=SECONDS"}},
@@ -271,6 +294,7 @@ static void check_options(const struct options *is, const struct options *should
     assert_true(is->stop_timeout == should->stop_timeout);
     assert_true(is->most_connections == should->most_connections);
     assert_true(is->most_per_source == should->most_per_source);
+    assert_int_equal(is->sandbox, should->sandbox);
     assert_int_equal(is->log_level, should->log_level);
     assert_int_equal(is->allow_changes, should->allow_changes);
     assert_int_equal(is->help, should->help);
@@ -356,10 +380,10 @@ static void test_help(void **state)
     static const char *const lines[] = {"Usage: decant [OPTION...] FILE", "  -o, --offset=BYTES",
         "  -l, --length=BYTES", "  -r, --rate=BYTES", "  -s, --stall-timeout=SECONDS",
         "  -d, --drain-timeout=SECONDS", "  -a, --allow-changes ", "  -L, --log-level=LEVEL",
-        "  -i, --idle-exit=SECONDS", "  -t, --stop-timeout=SECONDS",
-        "  -m, --max-connections=NUMBER", "  -p, --max-connections-per-source=NUMBER",
-        "  -h, --help ", "  -V, --version ", "default 60", "default 10", "default 20",
-        "default 4096", "systemd-socket-activate"};
+        "  -S, --sandbox=POLICY", "require, try (default) or off", "  -i, --idle-exit=SECONDS",
+        "  -t, --stop-timeout=SECONDS", "  -m, --max-connections=NUMBER",
+        "  -p, --max-connections-per-source=NUMBER", "  -h, --help ", "  -V, --version ",
+        "default 60", "default 10", "default 20", "default 4096", "systemd-socket-activate"};
     char text[4096];
 
     (void)state;

@@ -23,6 +23,7 @@
 
 static struct {
     int opened;
+    int zones; /* calls of tzset(3) */
     int lines;
     int level;
     char line[2048];
@@ -34,7 +35,37 @@ void __wrap_openlog(const char *name, int options, int facility)
     assert_string_equal(name, "decant");
     assert_int_equal(options & LOG_PERROR, 0); /* descriptor 2 is the client */
     assert_int_equal(facility, LOG_DAEMON);
+    /* Where the process is locked in there is no connecting any more, nor a look at the zone. */
+    assert_int_equal(options & (LOG_NDELAY | LOG_PID), LOG_NDELAY | LOG_PID);
     logged.opened++;
+}
+
+void __wrap_tzset(void);
+void __wrap_tzset(void)
+{
+    logged.zones++;
+}
+
+/* ---- a log that takes less than it is given ---- */
+
+static struct {
+    int calls;
+    int error;   /* it takes nothing */
+    int at_most; /* bytes; 0: any number */
+} wrote;
+
+ssize_t __real_write(int fd, const void *buffer, size_t size);
+ssize_t __wrap_write(int fd, const void *buffer, size_t size);
+ssize_t __wrap_write(int fd, const void *buffer, size_t size)
+{
+    assert_int_equal(fd, STDERR_FILENO);
+    wrote.calls++;
+    if (wrote.error) {
+        errno = wrote.error;
+        return -1;
+    }
+    return __real_write(
+        fd, buffer, wrote.at_most && size > (size_t)wrote.at_most ? (size_t)wrote.at_most : size);
 }
 
 void __wrap_syslog(int level, const char *format, ...);
@@ -372,6 +403,7 @@ static void test_channels(void **state)
         assert_string_equal(text, cases[i].printed);
         assert_int_equal(logged.lines, cases[i].logged);
         assert_int_equal(logged.opened, cases[i].logged);
+        assert_int_equal(logged.zones, cases[i].logged);
         if (cases[i].logged) {
             assert_int_equal(logged.level, LOG_ERR);
             assert_string_equal(logged.line, "WORDS");
@@ -395,6 +427,114 @@ static void test_full_stderr(void **state)
     assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
     assert_int_equal(close(saved) + close(full), 0);
     assert_int_equal(report.status, EX_NOINPUT);
+}
+
+/* A line is one call: the sandbox has no other for it, and two processes do not mix theirs. */
+static void test_one_call(void **state)
+{
+    static const enum channel channels[] = {CHANNEL_STDERR, CHANNEL_JOURNAL, CHANNEL_SYSLOG};
+    static char text[2000];
+
+    (void)state;
+    memset(text, 'w', sizeof(text) - 1);
+    for (size_t i = 0; i < LENGTH(channels); i++)
+        for (size_t n = 0; n < sizeof(text); n += 111) {
+            struct report report;
+            struct capture captured;
+            report_open(&report, channels[i], LOG_NOTICE);
+            capture(&captured, STDERR_FILENO, false);
+            wrote.calls = 0;
+            report_note(&report, LOG_NOTICE, text + n);
+            const char *line = release(&captured);
+            assert_int_equal(wrote.calls, channels[i] != CHANNEL_SYSLOG);
+            if (wrote.calls)
+                assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+        }
+}
+
+/* A log that takes a part of a line, or none, is not tried again: it would be for ever. */
+static void test_short_write(void **state)
+{
+    static const int errors[] = {0, EAGAIN, EINTR, EPIPE, EIO, ENOSPC, EFBIG, EBADF};
+    struct problem problem = {.status = EX_NOINPUT, .text = "WORDS"};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(errors); i++) {
+        struct report report;
+        struct capture captured;
+        report_open(&report, CHANNEL_STDERR, LOG_DEBUG);
+        capture(&captured, STDERR_FILENO, false);
+        wrote.calls = 0;
+        wrote.error = errors[i];
+        wrote.at_most = 9;
+        report_problem(&report, &problem);
+        wrote.error = wrote.at_most = 0;
+        report_note(&report, LOG_NOTICE, "MORE");
+        assert_string_equal(
+            release(&captured), errors[i] ? "decant: MORE\n" : "decant: Wdecant: MORE\n");
+        assert_int_equal(wrote.calls, 2);
+        assert_int_equal(report.status, EX_NOINPUT);
+    }
+}
+
+/* The last words, of a process that no longer knows what it does: at every level, on every channel,
+ * with the name of the call, and the way out. */
+static void test_caught(void **state)
+{
+    static const enum channel channels[] = {CHANNEL_STDERR, CHANNEL_JOURNAL, CHANNEL_SYSLOG};
+    static const char *const prefixes[] = {"decant: ", "<3>", ""};
+    static const char says[] = "sandbox: the system call execve, which decant never makes, was "
+                               "caught, and ends it: ";
+    static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_DEBUG};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(channels); i++)
+        for (size_t j = 0; j < LENGTH(levels); j++) {
+            struct report report;
+            struct capture captured;
+            char begins[200];
+            memset(&logged, 0, sizeof(logged));
+            report_open(&report, channels[i], levels[j]);
+            capture(&captured, STDERR_FILENO, false);
+            wrote.calls = 0;
+            report_caught(&report, "execve");
+            const char *text = release(&captured);
+            if (channels[i] == CHANNEL_SYSLOG) {
+                assert_string_equal(text, "");
+                assert_int_equal(logged.level, LOG_ERR);
+                text = logged.line;
+            } else {
+                assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+            }
+            (void)snprintf(begins, sizeof(begins), "%s%s", prefixes[i], says);
+            if (strncmp(text, begins, strlen(begins)) != 0)
+                fail_msg("'%s' does not begin with '%s'", text, begins);
+            assert_non_null(strstr(text, "--sandbox=off"));
+            assert_int_equal(wrote.calls + logged.lines, 1);
+            assert_int_equal(report.status, 0); /* which is what it dies of to say */
+        }
+}
+
+/* Also where nobody may wait for a log: what does not take it at once loses it. */
+static void test_caught_in_a_hurry(void **state)
+{
+    static char filling[4096];
+    struct report report;
+    struct capture captured;
+
+    (void)state;
+    report_open(&report, CHANNEL_STDERR, LOG_ERR);
+    report_hurry(&report);
+    capture(&captured, STDERR_FILENO, false);
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+    assert_int_equal(fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK), 0);
+    while (__real_write(STDERR_FILENO, filling, sizeof(filling)) > 0)
+        continue;
+    wrote.calls = 0;
+    report_caught(&report, "execve"); /* and does not hang */
+    assert_int_equal(wrote.calls, 0);
+    assert_int_equal(report.n_lost, 1);
+    (void)release(&captured);
 }
 
 /* --help under inetd must not be what the client takes for the file. */
@@ -640,6 +780,10 @@ int main(void)
     suite_add(&suite, test_long_line, NULL, "line: too long");
     suite_add(&suite, test_channels, NULL, "channel: stderr, journal, syslog");
     suite_add(&suite, test_full_stderr, NULL, "channel: stderr takes nothing");
+    suite_add(&suite, test_one_call, NULL, "channel: a line is one call");
+    suite_add(&suite, test_short_write, NULL, "channel: it takes a part of a line, or none");
+    suite_add(&suite, test_caught, NULL, "caught: on each channel, at each level");
+    suite_add(&suite, test_caught_in_a_hurry, NULL, "caught: the log is full");
     suite_add(&suite, test_text_not_on_a_socket, NULL, "text: never on a socket");
     suite_add(&suite, test_text_without_stdout, NULL, "text: stdout is closed");
     for (size_t i = 0; i < LENGTH(words); i++)
