@@ -40,8 +40,34 @@ static struct {
     bool grow; /* the file, between the look at its size and the look behind it */
     bool no_proc;
     bool no_flags;
+    bool no_duplicate;
     int openat2_error;
+    int open_fails; /* open(2) fails with open_error: the so-manieth from here; 0: each */
+    int access_error;
+    bool accessible; /* whoever asks */
+    unsigned long asked;
+    bool no_strndup;
 } fake;
+
+int __real_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode)
+{
+    assert_int_equal(mode, R_OK);
+    fake.asked++;
+    if (fake.access_error) {
+        errno = fake.access_error;
+        return -1;
+    }
+    return fake.accessible ? 0 : __real_access(path, mode);
+}
+
+char *__real_strndup(const char *text, size_t n);
+char *__wrap_strndup(const char *text, size_t n);
+char *__wrap_strndup(const char *text, size_t n)
+{
+    return fake.no_strndup ? NULL : __real_strndup(text, n);
+}
 
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
@@ -67,10 +93,13 @@ int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...)
 {
-    if (fake.open_error) {
+    if (fake.open_error && fake.open_fails <= 1) {
         errno = fake.open_error;
+        if (fake.open_fails == 1)
+            fake.open_error = 0;
         return -1;
     }
+    fake.open_fails -= fake.open_fails > 0;
     return __real_open64(path, flags, 0600);
 }
 
@@ -104,6 +133,10 @@ int __wrap_fcntl64(int fd, int command, ...)
 {
     if (fake.no_flags && command == F_GETFL) {
         errno = EBADF;
+        return -1;
+    }
+    if (fake.no_duplicate && command == F_DUPFD_CLOEXEC) {
+        errno = EMFILE;
         return -1;
     }
     return __real_fcntl64(fd, command, 0L);
@@ -1688,6 +1721,189 @@ static void test_gone_again(void **state)
     }
 }
 
+/* ---- where it may be found from now on ---- */
+
+enum served_as { AS_PATH, AS_DIRECTORY, AS_GIVEN, AS_NOTHING };
+
+struct whereabouts {
+    const char *name;
+    enum served_as as;
+    const char *file;
+    const char *link_to; /* what the symbolic link "way" leads to; below the test's directory */
+    int open_error;
+    int open_fails;
+    bool no_memory;
+    bool no_duplicate;
+    const char *directories[SOURCES_DIRECTORIES + 1];
+};
+
+static const struct whereabouts whereabouts[] = {
+    {"a name without a slash", AS_PATH, "file", NULL, 0, 0, false, false, {".", "."}},
+    {"a path", AS_PATH, "below/alpha", NULL, 0, 0, false, false, {"below", "below"}},
+    {"a path of two directories", AS_PATH, "below/sub/deep", NULL, 0, 0, false, false,
+        {"below/sub", "below/sub"}},
+    {"a path with an odd look", AS_PATH, ".//below/./sub//../alpha", NULL, 0, 0, false, false,
+        {"below", "below"}},
+    {"a file in /", AS_PATH, "/decant-has-no-such-file", NULL, 0, 0, false, false, {"/"}},
+    {"a link that stays", AS_PATH, "way", "file", 0, 0, false, false, {".", "."}},
+    {"a link that leads down", AS_PATH, "way", "below/sub/deep", 0, 0, false, false,
+        {".", "below/sub"}},
+    {"a link of another directory", AS_PATH, "below/up", NULL, 0, 0, false, false, {"below", "."}},
+    {"an absolute link", AS_PATH, "way", "@/below/alpha", 0, 0, false, false, {".", "below"}},
+    {"an absolute link to another file system", AS_PATH, "way", "/proc/version", 0, 0, false, false,
+        {".", "/proc"}},
+    {"a link to a link", AS_PATH, "way", "below/absolute", 0, 0, false, false, {".", "below"}},
+    {"a dangling link", AS_PATH, "way", "nowhere", 0, 0, false, false, {"."}},
+    {"a link to itself", AS_PATH, "below/loop", NULL, 0, 0, false, false, {"below"}},
+    {"missing", AS_PATH, "below/nothing", NULL, 0, 0, false, false, {"below"}},
+    {"a directory that is missing", AS_PATH, "nowhere/file", NULL, 0, 0, false, false, {NULL}},
+    {"a file taken for a directory", AS_PATH, "file/x", NULL, 0, 0, false, false, {NULL}},
+    {"the first cannot be opened", AS_PATH, "way", "below/alpha", EMFILE, 1, false, false,
+        {"below"}},
+    {"the second cannot be opened", AS_PATH, "way", "below/alpha", EMFILE, 2, false, false, {"."}},
+    {"neither can be opened", AS_PATH, "way", "below/alpha", EMFILE, 0, false, false, {NULL}},
+    {"no memory, and no slash", AS_PATH, "way", "below/alpha", 0, 0, true, false, {"."}},
+    {"no memory", AS_PATH, "below/alpha", NULL, 0, 0, true, false, {NULL}},
+    {"a served directory", AS_DIRECTORY, "below", NULL, 0, 0, false, false, {"below"}},
+    {"a served directory, no descriptor left", AS_DIRECTORY, "below", NULL, 0, 0, false, true,
+        {NULL}},
+    {"a handed-over file", AS_GIVEN, "file", NULL, 0, 0, false, false, {NULL}},
+    {"nothing is served", AS_NOTHING, "file", NULL, 0, 0, false, false, {NULL}},
+    {"no FILE at all, beside what is stored", AS_PATH, NULL, NULL, 0, 0, false, false, {NULL}},
+};
+
+/* The shop as it is opened: a missing file is none of this test's business. */
+static void open_for(struct shop *shop, const struct options *options, enum served_as as)
+{
+    static const char *const names[] = {"alpha", "beta"};
+
+    memset(shop, 0, sizeof(*shop));
+    for (size_t i = 0; i < LENGTH(names); i++)
+        shop->listeners[i] = (struct listener){.fd = -1, .name = names[i]};
+    shop->handover = (struct handover){
+        .listeners = shop->listeners,
+        .n_listeners = as == AS_NOTHING ? 0 : LENGTH(names),
+        .file_fd = as == AS_GIVEN ? open("file", O_RDONLY | O_CLOEXEC) : -1,
+        .stored.n_sockets = 1,
+    };
+    assert_int_equal(sources_open(&shop->sources, options, &shop->handover, &shop->problem), 0);
+}
+
+static void make_way(const char *to)
+{
+    char target[200];
+
+    (void)unlink("way");
+    if (!to)
+        return;
+    (void)snprintf(
+        target, sizeof(target), "%s%s", to[0] == '@' ? directory : "", to + (to[0] == '@'));
+    assert_int_equal(symlink(target, "way"), 0);
+}
+
+static void test_whereabouts(void **state)
+{
+    const struct whereabouts *c = *state;
+    const struct options options = {.file = c->as == AS_GIVEN ? NULL : c->file, .length = ALL};
+    int fds[SOURCES_DIRECTORIES] = {-1, -1};
+    struct shop shop;
+
+    make_file(SIZE);
+    make_below();
+    make_way(c->link_to);
+    open_for(&shop, &options, c->as);
+    int descriptors = count_descriptors();
+    fake.open_error = c->open_error;
+    fake.open_fails = c->open_fails;
+    fake.no_strndup = c->no_memory;
+    fake.no_duplicate = c->no_duplicate;
+    size_t n = sources_directories(&shop.sources, fds);
+    fake.open_error = fake.open_fails = 0;
+    fake.no_strndup = fake.no_duplicate = false;
+    assert_int_equal(count_descriptors(), descriptors + (int)n);
+    for (size_t i = 0; i < n; i++) {
+        struct stat is;
+        struct stat should;
+        if (!c->directories[i])
+            fail_msg("there are %zu", n);
+        assert_int_equal(fstat(fds[i], &is), 0);
+        assert_int_equal(stat(c->directories[i], &should), 0);
+        if (is.st_dev != should.st_dev || is.st_ino != should.st_ino)
+            fail_msg("number %zu is not %s", i, c->directories[i]);
+        assert_true(S_ISDIR(is.st_mode));
+        assert_int_equal(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
+        assert_int_equal(fcntl(fds[i], F_GETFL) & O_PATH, O_PATH); /* a name, and no more */
+        assert_int_equal(close(fds[i]), 0);
+    }
+    assert_null(c->directories[n]);
+    /* They are the caller's alone: what is served goes on without. */
+    if (c->as == AS_DIRECTORY)
+        assert_int_equal(fcntl(shop.sources.directory, F_GETFD), FD_CLOEXEC);
+    sources_close(&shop.sources);
+    make_way(NULL);
+}
+
+struct exclusion {
+    const char *name;
+    int open_error;
+    int access_error; /* 0: it is allowed */
+    bool below;       /* it is a file of a served directory */
+    int error;
+    const char *says[2];
+    unsigned long asked; /* calls of access(2) */
+};
+
+static const struct exclusion exclusions[] = {
+    {"open says EACCES, and access allows", EACCES, 0, false, ERESTART,
+        {"'file' leads to another directory", "started anew"}, 1},
+    {"and access says EACCES, too", EACCES, EACCES, false, EACCES,
+        {"cannot open 'file'", "let this user read it"}, 1},
+    {"and access says ENOENT", EACCES, ENOENT, false, EACCES, {"cannot open 'file'"}, 1},
+    {"and access says EIO", EACCES, EIO, false, EACCES, {"cannot open 'file'"}, 1},
+    {"open says EPERM", EPERM, 0, false, EPERM, {"cannot open 'file'", "let this user read it"}, 0},
+    {"open says ENOENT", ENOENT, 0, false, ENOENT, {"cannot open 'file'", "create it"}, 0},
+    {"open says EMFILE", EMFILE, 0, false, EMFILE, {"cannot open 'file'"}, 0},
+    {"openat2 says EACCES", EACCES, 0, true, EACCES, {"cannot open 'below/alpha'"}, 0},
+};
+
+/* What is not landlock's doing is no reason for a new process, which would fail as well. */
+static void test_exclusion(void **state)
+{
+    const struct exclusion *c = *state;
+    const struct options options = {.file = c->below ? "below" : "file", .length = ALL};
+    static const char *const names[] = {"alpha"};
+    int descriptors = count_descriptors();
+    struct source *source = NULL;
+    struct shop shop;
+
+    make_file(SIZE);
+    make_below();
+    assert_int_equal(open_shop(&shop, &options, 1, names, -1), 0);
+    struct source *old = present(&shop);
+    source_hold(old);
+    if (c->below)
+        assert_int_equal(truncate("below/alpha", 11), 0);
+    else
+        make_file(SIZE + 1); /* in the place of the one that is open */
+    fake.open_error = fake.openat2_error = c->open_error;
+    fake.access_error = c->access_error;
+    fake.accessible = c->access_error == 0;
+    fake.asked = 0;
+    for (unsigned long i = 1; i <= 3; i++) {
+        int r = source_refresh(sources_for(&shop.sources, 0), &source, &shop.problem);
+        check_refusal(
+            r, c->error, c->open_error == EMFILE ? EX_OSERR : EX_NOINPUT, c->says, &shop.problem);
+        assert_int_equal(fake.asked, i * c->asked);
+    }
+    assert_null(source);
+    fake.open_error = fake.openat2_error = fake.access_error = 0;
+    fake.accessible = false;
+    assert_int_equal(old->transfers, 1); /* who has it goes on with it */
+    source_release(old);
+    sources_close(&shop.sources);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
 static void test_type_names(void **state)
 {
     (void)state;
@@ -1751,6 +1967,11 @@ int main(void)
         suite_add(&suite, test_ready, &readies[i], "ready: %s", readies[i].name);
     suite_add(&suite, test_each_page_asked_once, NULL, "ready: each page is asked for once");
     suite_add(&suite, test_gone_again, NULL, "ready: read, and gone again");
+    for (size_t i = 0; i < LENGTH(whereabouts); i++)
+        suite_add(
+            &suite, test_whereabouts, &whereabouts[i], "directories: %s", whereabouts[i].name);
+    for (size_t i = 0; i < LENGTH(exclusions); i++)
+        suite_add(&suite, test_exclusion, &exclusions[i], "shut out: %s", exclusions[i].name);
     suite_add(&suite, test_type_names, NULL, "type names");
     int failed = suite_run(&suite, "source");
     static const char *const names[] = {"file", "second", "elsewhere", "new", "link", "dangling",
