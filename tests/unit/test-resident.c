@@ -54,8 +54,10 @@ static struct {
     int getrlimit_error;
     int setrlimit_error;
     int mmap_error;
-    int64_t start; /* ns that it takes */
-    int64_t log;   /* ns that a line takes */
+    bool shut_out;   /* landlock no longer lets open(2) have FILE */
+    bool unreadable; /* nor would anything else */
+    int64_t start;   /* ns that it takes */
+    int64_t log;     /* ns that a line takes */
 } world;
 
 void __wrap_openlog(const char *name, int options, int facility);
@@ -118,6 +120,28 @@ void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, of
     return __real_mmap64(at, size, protection, flags, fd, offset);
 }
 
+/* FILE, or what it leads to, is beneath none of the directories any more, sandbox.h. */
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...)
+{
+    bool reads = (flags & O_ACCMODE) == O_RDONLY && !(flags & O_PATH);
+
+    if ((world.shut_out || world.unreadable) && reads && strcmp(path, "file") == 0) {
+        errno = EACCES;
+        return -1;
+    }
+    return __real_open64(path, flags, 0644);
+}
+
+int __wrap_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode)
+{
+    assert_string_equal(path, "file");
+    assert_int_equal(mode, R_OK);
+    return give(world.unreadable ? EACCES : 0);
+}
+
 /* ---- what an admin does ---- */
 
 enum deed {
@@ -135,6 +159,9 @@ enum deed {
     DEAF,     /* the manager comes to no message ... */
     HEARS,    /* ... and does again */
     LOSE,     /* it drops all that it keeps */
+    MOVE,     /* FILE leads to another directory now, by a link */
+    PROTECT,  /* a new file that we may not read */
+    PERMIT,   /* and now may */
     KILL,     /* SIGKILL, to us */
 };
 
@@ -208,6 +235,19 @@ static void do_deed(off_t deed, struct kernel_socket *s)
         break;
     case HEARS:
         kernel.manager.stopped = false;
+        break;
+    case MOVE:
+        make_file("new", NEW_SIZE, 1000000000);
+        assert_int_equal(rename("new", "file"), 0);
+        world.shut_out = true;
+        break;
+    case PROTECT:
+        make_file("new", NEW_SIZE, 1000000000);
+        assert_int_equal(rename("new", "file"), 0);
+        world.unreadable = true;
+        break;
+    case PERMIT:
+        world.unreadable = false;
         break;
     case KILL:
         longjmp(kernel.killed, 1);
@@ -515,6 +555,44 @@ static const struct scene scenes[] = {
         .says = {"cannot open 'file'", "cannot open 'file'", "complete: ", "complete: "}},
     {"missing for all", 1000, {{.n = 100, .at = 500, .view = VIEW_RESET}},
         {{AT(400), EVENT_TEST, REMOVE, 0}}, .status = 66, .ends = 1500},
+    {"not readable for a new client", 1000000,
+        {SLOW(), {.n = 2, .at = 500, .view = VIEW_RESET}, GOOD(.at = 700, .gets = NEW_SIZE)},
+        {{AT(400), EVENT_TEST, PROTECT, 0}, {AT(600), EVENT_TEST, PERMIT, 0}}, .status = 66,
+        .says = {"cannot open 'file'", "cannot open 'file'", "complete: ", "complete: "}},
+
+    /* the file is where this process may not go: only the next one can serve it */
+    {"led elsewhere, nobody there", 1000,
+        {{.n = 1, .at = 500, .view = VIEW_RESET}, WAITS(.at = 501)},
+        {{AT(400), EVENT_TEST, MOVE, 0}}, .idle_exit = -1, .status = 66, .ends = 500, .accepts = 2,
+        .says = {"'file' leads to another directory"}},
+    {"led elsewhere, and the idle exit is due", 1000, {{.n = 1, .at = 999, .view = VIEW_RESET}},
+        {{AT(400), EVENT_TEST, MOVE, 0}}, .status = 66, .ends = 999,
+        .says = {"'file' leads to another directory"}},
+    {"led elsewhere: what runs may end", 1000000,
+        {SLOW(.n = 2), {.n = 1, .at = 500, .view = VIEW_RESET}, WAITS(.n = 3, .at = 501)},
+        {{AT(400), EVENT_TEST, MOVE, 0}}, .idle_exit = -1, .status = 66, .accepts = 5,
+        .says = {"'file' leads to another directory", "complete: ", "complete: "}},
+    {"led elsewhere: but not for ever", 3 * MIB,
+        {STUCK(.n = 2), {.n = 1, .at = 500, .view = VIEW_RESET}, WAITS(.n = 3, .at = 501)},
+        {{AT(400), EVENT_TEST, MOVE, 0}}, .stop_timeout = 7 * SECOND, .status = 66, .ends = 7500,
+        .says = {"'file' leads to another directory", "stopped: ", "stopped: "}},
+    {"led elsewhere: each of a batch is told", 1000000,
+        {SLOW(), {.n = 3, .at = 500, .view = VIEW_RESET}, WAITS(.at = 501)},
+        {{AT(400), EVENT_TEST, MOVE, 0}}, .status = 66,
+        .says = {"'file' leads", "'file' leads", "'file' leads", "complete: "}},
+    {"led elsewhere: no listener goes on", 1000000,
+        {SLOW(.listener = 1), {.n = 1, .at = 500, .view = VIEW_RESET},
+            WAITS(.at = 501, .listener = 1), WAITS(.at = 501)},
+        {{AT(400), EVENT_TEST, MOVE, 0}}, .listeners = 2, .status = 66,
+        .says = {"'file' leads to another directory", "complete: "}},
+    {"led elsewhere, and SIGTERM", 1000000, {SLOW(), {.n = 1, .at = 500, .view = VIEW_RESET}},
+        {{AT(400), EVENT_TEST, MOVE, 0}, {AT(600), EVENT_SIGNAL, SIGTERM, 0}}, .status = 66,
+        .says = {"'file' leads to another directory", "complete: "}},
+    {"led elsewhere, and SIGINT", 3 * MIB, {STUCK(), {.n = 1, .at = 500, .view = VIEW_RESET}},
+        {{AT(400), EVENT_TEST, MOVE, 0}, {AT(600), EVENT_SIGNAL, SIGINT, 0}}, .status = 66,
+        .ends = 600, .says = {"'file' leads to another directory", "stopped: "}},
+    {"led elsewhere, but nobody asks", 1000000, {SLOW()}, {{AT(400), EVENT_TEST, MOVE, 0}},
+        .not_says = "leads to another", .says = {"complete: "}},
     {"overwritten while one is served", 1000000, {SLOW(.view = VIEW_RESET), GOOD(.at = 500)},
         {{AT(400), EVENT_TEST, OVERWRITE, 0}}, .status = 65,
         .says = {"complete: ", "file changed: "}},
@@ -649,6 +727,11 @@ static const struct scene scenes[] = {
         .ends = 7100,
         .says = {"the file-descriptor store is full",
             "stopped: ", "stopped: ", "1 transfer is left"}},
+    {"left: all, as the file has been led elsewhere", 200000,
+        {LEFT(.n = 3), {.n = 1, .at = 500, .view = VIEW_RESET}, WAITS(.n = 2, .at = 501)},
+        {{AT(400), EVENT_TEST, MOVE, 0}}, .keeps = 100, .ends = 500, .left = 3, .status = 66,
+        .sent = KEPT " +@1 +@2",
+        .says = {"'file' leads to another directory", "3 transfers are left to the next decant"}},
     {"left: none; nobody keeps anything", 20000, {SLOW(.n = 3, .reads = 100)},
         {{AT(1), EVENT_SIGNAL, SIGTERM, 0}}, .stall_timeout = 10 * SECOND, .keeps = -1,
         .says = {"systemd keeps no descriptors", "complete: ", "complete: ", "complete: "}},

@@ -347,7 +347,7 @@ void __wrap__exit(int status)
 
 /* ---- who enters it ---- */
 
-enum file { BY_PATH, BY_LINK, DANGLING, GIVEN, A_DIRECTORY, NOTHING };
+enum file { BY_PATH, BY_LINK, DANGLING, NO_NAME, GIVEN, A_DIRECTORY, NOTHING };
 
 struct entrant {
     struct options options;
@@ -361,7 +361,7 @@ struct entrant {
 static void prepare(struct entrant *e, enum file file, bool with_supervisor)
 {
     static const char *const names[] = {
-        [BY_PATH] = "file", [BY_LINK] = "link", [DANGLING] = "dangling"};
+        [BY_PATH] = "file", [BY_LINK] = "link", [DANGLING] = "dangling", [NO_NAME] = ""};
 
     memset(&world, 0, sizeof(world));
     world.user = NOBODY;
@@ -371,7 +371,7 @@ static void prepare(struct entrant *e, enum file file, bool with_supervisor)
     e->options.sandbox = SANDBOX_TRY;
     e->handover.notify.fd = with_supervisor ? SUPERVISOR : -1;
     e->served = (struct served){
-        .name = file <= DANGLING ? names[file] : "",
+        .name = file <= NO_NAME ? names[file] : "",
         .directory = -1,
         .given = file == GIVEN ? STDIN_FILENO : -1,
     };
@@ -493,6 +493,8 @@ static const struct variant variants[] = {
     {"resident, a handed-over file", true, GIVEN, false, LOOP, 0, {NULL}},
     {"resident, a directory", true, A_DIRECTORY, false, LOOP | SANDBOX_DIRECTORY, 1, {"sub"}},
     {"resident, nothing but what is stored", true, NOTHING, false, LOOP, 0, {NULL}},
+    {"resident, FILE was left out", true, NO_NAME, false, LOOP, 0, {NULL}},
+    {"store, FILE was left out", true, NO_NAME, true, LOOP | STORE, 0, {NULL}},
     {"store, a path", true, BY_PATH, true, LOOP | STORE | SANDBOX_PATH, 2, {".", "."}},
     {"store, a link", true, BY_LINK, true, LOOP | STORE | SANDBOX_PATH, 2, {".", "sub"}},
     {"store, a handed-over file", true, GIVEN, true, LOOP | STORE, 0, {NULL}},
