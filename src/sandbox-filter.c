@@ -41,6 +41,7 @@ enum {
     STORE = SANDBOX_STORE,
     PATH = SANDBOX_PATH,
     DIRECTORY = SANDBOX_DIRECTORY,
+    GIVEN = SANDBOX_GIVEN,
     ANY = SINGLE | LOOP
 };
 
@@ -49,10 +50,10 @@ static const struct filter {
     unsigned needs;
 } filters[] = {
     {"single", SINGLE},
-    {"resident", LOOP},
+    {"resident", LOOP | GIVEN},
     {"resident-path", LOOP | PATH},
     {"resident-directory", LOOP | DIRECTORY},
-    {"store", LOOP | STORE},
+    {"store", LOOP | STORE | GIVEN},
     {"store-path", LOOP | STORE | PATH},
     {"store-directory", LOOP | STORE | DIRECTORY},
 };
@@ -109,7 +110,7 @@ static const struct row {
     {"epoll_pwait",     LOOP}, /* musl */
     {"epoll_ctl",       LOOP},
     {"accept4",         LOOP},
-    {"read",            ANY}, /* signals */
+    {"read",            LOOP}, /* signals, of which the other one only knows that there is one */
     {"clock_gettime",   ANY},
 
     /* The file for those who come next. Where it may be is landlock's to say. */
@@ -122,11 +123,12 @@ static const struct row {
     {"faccessat",       PATH, .without = "access"},
     {"geteuid",         PATH | DIRECTORY},
     {"pread64",         LOOP},
-    {"readlink",        LOOP},
-    {"readlinkat",      LOOP, .without = "readlink"},
+    {"readlink",        STORE | GIVEN}, /* the name of a file that was handed over */
+    {"readlinkat",      STORE | GIVEN, .without = "readlink"},
     {"fcntl",           LOOP,   {INT(1, F_GETFL)}},
     {"fcntl",           LOOP,   {INT(1, F_SETFL)}},
-    {"fcntl",           LOOP,   {INT(1, F_DUPFD_CLOEXEC)}},
+    {"fcntl",           PATH,   {INT(1, F_SETFD)}}, /* musl: open(3) with O_CLOEXEC */
+    {"fcntl",           GIVEN,  {INT(1, F_DUPFD_CLOEXEC)}},
 
     /* Words: to standard error, syslogd and the supervisor, to which we are connected. */
     {"write",           ANY},
@@ -142,7 +144,7 @@ static const struct row {
     {"mmap",            ANY,    {NO_BITS(2, PROT_EXEC), INT(4, -1)}},
     {"mmap2",           ANY,    {NO_BITS(2, PROT_EXEC), INT(4, -1)}}, /* 32 bits */
     {"munmap",          ANY},
-    {"madvise",         ANY,    {INT(2, MADV_FREE)}}, /* musl: free(3) */
+    {"madvise",         LOOP,   {INT(2, MADV_FREE)}}, /* musl: free(3) */
 
     /* The end: by SIGTERM when the next process is to go on, and of nobody else. */
     {"exit_group",      ANY},
@@ -235,11 +237,12 @@ static const struct instruction first[] = {
     {0x06, 0, 0, UINT32_C(0x7fff0000)}, /* SECCOMP_RET_ALLOW */
 };
 
-#define LOAD  0x20
-#define AND   0x54
-#define EQUAL 0x15
-#define JUMP  0x05 /* the class of all conditional ones */
-#define CLASS 0x07
+#define LOAD     0x20
+#define AND      0x54
+#define EQUAL    0x15
+#define FAR_JUMP 0x05 /* unconditional, and of another form */
+#define JUMP     0x05 /* the class of all of them */
+#define CLASS    0x07
 
 /* Load, mask with nothing, compare with nothing: what libseccomp makes of the upper half of an int,
  * and always true. Three of ten instructions, and the kernel compiles all of them at each start. */
@@ -281,10 +284,14 @@ static void print_filter(uint32_t architecture, unsigned number)
     for (size_t i = 0; i < LENGTH(first); i++)
         print_instruction(&first[i]);
     size_t n = fread(program, sizeof(program[0]), MOST_INSTRUCTIONS, file);
+    if (n == MOST_INSTRUCTIONS)
+        die("%s: the filter is too long", filters[number].name);
     for (size_t i = 0; i < n; i++)
         if (is_idle(program, n, i))
             idle[i] = idle[i + 1] = idle[i + 2] = true;
     for (size_t i = 0; i < n; i++) {
+        if (program[i].code == FAR_JUMP)
+            die("%s: a jump is too far", filters[number].name);
         if ((program[i].code & CLASS) == JUMP) {
             program[i].if_true = shorten(idle, i + 1, program[i].if_true);
             program[i].if_false = shorten(idle, i + 1, program[i].if_false);

@@ -38,7 +38,7 @@ struct filter {
 #if WITH_SECCOMP
 #include "sandbox-filters.h" /* made by sandbox-filter.c */
 #else
-static const struct filter filters[] = {};
+static const struct filter filters[] = {{.n = 0}};
 static const char call_names[] = "";
 #endif
 
@@ -213,7 +213,7 @@ static void catch_call(int number, siginfo_t *info, void *context)
 static const struct filter *find_filter(unsigned needs)
 {
     for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++)
-        if (filters[i].needs == needs && filters[i].n <= MOST_INSTRUCTIONS)
+        if (filters[i].needs == needs && filters[i].n > 0 && filters[i].n <= MOST_INSTRUCTIONS)
             return &filters[i];
     return NULL; /* this build has none */
 }
@@ -247,12 +247,14 @@ static unsigned needs_of(
 
     if (!resident)
         return 0;
-    if (handover->notify.fd >= 0)
+    if (handover->notify.fd >= 0 || handover->stored.n > 0)
         needs |= SANDBOX_STORE;
     if (sources->directory >= 0)
         needs |= SANDBOX_DIRECTORY;
     else if (first && first->given < 0 && first->name[0] != '\0')
         needs |= SANDBOX_PATH;
+    else
+        needs |= SANDBOX_GIVEN;
     return needs;
 }
 

@@ -44,6 +44,7 @@ enum {
     SANDBOX_STORE = 2,     /* and has a supervisor that may keep descriptors */
     SANDBOX_PATH = 4,      /* and opens FILE again */
     SANDBOX_DIRECTORY = 8, /* and opens files in it, with openat2(2) */
+    SANDBOX_GIVEN = 16,    /* and opens none: it has all that it will ever have */
 };
 
 /*

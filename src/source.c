@@ -93,7 +93,7 @@ static int open_name(const struct served *served)
  * since: access(2), unlike open(2), does not ask landlock. */
 static bool is_shut_out(const struct served *served, int error)
 {
-    return error == EACCES && served->directory < 0 && access(served->name, R_OK) == 0;
+    return error == EACCES && served->settled && access(served->name, R_OK) == 0;
 }
 
 static int refuse_name(
@@ -545,15 +545,16 @@ static int open_directory_of(const char *path)
 
 size_t sources_directories(const struct sources *sources, int *directories)
 {
-    const struct served *served = sources->served;
+    struct served *served = sources->served;
     size_t n = 0;
 
-    if (sources->n == 0 || served->given >= 0 || served->name[0] == '\0')
-        return 0;
     if (sources->directory >= 0) {
         directories[0] = fcntl(sources->directory, F_DUPFD_CLOEXEC, 0);
         return directories[0] >= 0;
     }
+    if (sources->n == 0 || served->given >= 0 || served->name[0] == '\0')
+        return 0;
+    served->settled = true;
     char *target = realpath(served->name, NULL);
     directories[n] = open_directory_of(served->name);
     n += directories[n] >= 0;

@@ -46,6 +46,7 @@ struct served {
     int directory;                 /* borrowed; or -1 */
     int given;                     /* owned; a handed-over file, or -1 */
     bool was_opened;
+    bool settled;           /* no other directories than those of sources_directories() any more */
     bool in_unit;           /* of systemd, which may have a file system, and a user, of its own */
     struct source *current; /* owned while nobody else counts on it; NULL: none */
 };
