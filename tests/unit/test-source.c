@@ -39,9 +39,13 @@ static struct {
     int open_error;
     bool grow; /* the file, between the look at its size and the look behind it */
     bool no_proc;
+    const char *proc_says; /* what readlink(2) does; NULL: the truth */
     bool no_flags;
     bool no_duplicate;
     int openat2_error;
+    int openat2_again; /* so many times a rename(2) came between, anywhere */
+    unsigned long openat2s;
+    enum channel channel;
     int open_fails; /* open(2) fails with open_error: the so-manieth from here; 0: each */
     int access_error;
     bool accessible; /* whoever asks */
@@ -82,6 +86,12 @@ long __wrap_syscall(long number, ...)
     size_t size = va_arg(arguments, size_t);
     va_end(arguments);
     assert_int_equal(number, SYS_openat2);
+    fake.openat2s++;
+    if (fake.openat2_again > 0) {
+        fake.openat2_again--;
+        errno = EAGAIN;
+        return -1;
+    }
     if (fake.openat2_error) {
         errno = fake.openat2_error;
         return -1;
@@ -123,6 +133,11 @@ ssize_t __wrap_readlink(const char *path, char *buffer, size_t size)
     if (fake.no_proc) {
         errno = ENOENT;
         return -1;
+    }
+    if (fake.proc_says) {
+        size_t n = strlen(fake.proc_says);
+        memcpy(buffer, fake.proc_says, n < size ? n : size);
+        return (ssize_t)(n < size ? n : size);
     }
     return __real_readlink(path, buffer, size);
 }
@@ -201,6 +216,7 @@ static int open_shop(
         .listeners = shop->listeners,
         .n_listeners = listening ? n : 0,
         .file_fd = given,
+        .channel = fake.channel,
     };
     return sources_open(&shop->sources, options, &shop->handover, &shop->problem);
 }
@@ -381,6 +397,46 @@ static void test_unreadable(void **state)
         assert_int_equal(chmod(".", 0700), 0);
         as_nobody("file", "'file'");
         assert_int_equal(chmod(".", 0755), 0);
+    }
+}
+
+/* In a unit there are a file system and a user of its own, which nobody thinks of. */
+static const struct {
+    enum channel channel;
+    int open_error;
+    const char *ends;
+} hints[] = {
+    {CHANNEL_JOURNAL, ENOENT,
+        "create it, or correct the path (the unit sees only what is in its BindReadOnlyPaths=)"},
+    {CHANNEL_JOURNAL, EACCES,
+        "let this user read it, and enter its directories "
+        "(chmod a+r and a+x, as nothing can belong to a DynamicUser=)"},
+    {CHANNEL_JOURNAL, EPERM, "let this user read it, and enter its directories"},
+    {CHANNEL_JOURNAL, ENOTDIR, "create it, or correct the path"},
+    {CHANNEL_JOURNAL, EMFILE, "Too many open files"},
+    {CHANNEL_STDERR, ENOENT, "create it, or correct the path"},
+    {CHANNEL_STDERR, EACCES, "let this user read it, and enter its directories"},
+    {CHANNEL_SYSLOG, ENOENT, "create it, or correct the path"},
+    {CHANNEL_SYSLOG, EACCES, "let this user read it, and enter its directories"},
+};
+
+static void test_hints(void **state)
+{
+    const struct options options = {.file = "file", .length = ALL};
+
+    (void)state;
+    make_file(SIZE);
+    for (size_t i = 0; i < LENGTH(hints); i++) {
+        struct shop shop;
+        fake.channel = hints[i].channel;
+        fake.open_error = fake.access_error = hints[i].open_error;
+        int r = open_file(&shop, &options, -1);
+        fake.channel = CHANNEL_STDERR;
+        fake.open_error = fake.access_error = 0;
+        assert_int_equal(r, -hints[i].open_error);
+        const char *ends = strstr(shop.problem.text, hints[i].ends);
+        if (!ends || strcmp(ends, hints[i].ends) != 0)
+            fail_msg("'%s' does not end with '%s'", shop.problem.text, hints[i].ends);
     }
 }
 
@@ -1113,6 +1169,59 @@ static void test_resumed_name(void **state)
     source_release(source);
 }
 
+/* In the mount namespace of a service that is no more, a file has lost where it was. */
+static const struct {
+    const char *proc; /* NULL: there is none */
+    const char *known;
+    const char *name;
+} resumed_names[] = {
+    {"/7070", "/srv/decant/7070", "/srv/decant/7070"},
+    {"/srv/decant/7070", "/srv/decant/7070", "/srv/decant/7070"},
+    {"/srv/decant/7071", "/srv/decant/7070", "/srv/decant/7071"},
+    {"/srv/decant/7070 (deleted)", "/srv/decant/7070", "/srv/decant/7070 (deleted)"},
+    {"/7070", "7070", "7070"},
+    {"/17070", "/srv/decant/7070", "/17070"},
+    {"/70", "/srv/decant/7070", "/70"},
+    {"/srv/7070/file", "/srv/decant/7070", "/srv/7070/file"},
+    {"/memfd:file (deleted)", "a file", "/memfd:file (deleted)"},
+    {"x", "y", "x"},
+    {"", "/srv/decant/7070", "/srv/decant/7070"},
+    {NULL, "/srv/decant/7070", "/srv/decant/7070"},
+};
+
+static void test_resumed_names(void **state)
+{
+    (void)state;
+    make_file(SIZE);
+    for (size_t i = 0; i < LENGTH(resumed_names); i++) {
+        fake.no_proc = !resumed_names[i].proc;
+        fake.proc_says = resumed_names[i].proc;
+        struct source *source =
+            source_resume(open("file", O_RDONLY | O_CLOEXEC), 1, resumed_names[i].known);
+        fake.no_proc = false;
+        fake.proc_says = NULL;
+        assert_string_equal(source->name, resumed_names[i].name);
+        source_release(source);
+    }
+}
+
+/* A path that is longer than there is room for. */
+static void test_long_resumed_name(void **state)
+{
+    static char path[1000];
+
+    (void)state;
+    make_file(SIZE);
+    memset(path, 'p', sizeof(path) - 1);
+    path[0] = '/';
+    fake.proc_says = path;
+    struct source *source = source_resume(open("file", O_RDONLY | O_CLOEXEC), 1, "NAME");
+    fake.proc_says = NULL;
+    assert_int_equal(strlen(source->name), sizeof(source->name) - 1);
+    assert_int_equal(strncmp(source->name, path, sizeof(source->name) - 1), 0);
+    source_release(source);
+}
+
 /* The descriptor is the callee's also where it cannot go on. */
 static void test_resumption_fails(void **state)
 {
@@ -1502,7 +1611,25 @@ static const struct name_below names_below[] = {
     {"a directory in it", "sub", 0, EINVAL, EX_NOINPUT, {"'below/sub' is a directory"}, 0},
     {"a FIFO", "fifo", 0, EINVAL, EX_NOINPUT, {"'below/fifo' is a pipe"}, 0},
     {"a link to itself", "loop", 0, ELOOP, EX_NOINPUT, {"'below/loop'"}, 0},
-    {"Linux before 5.6", "alpha", ENOSYS, ENOSYS, EX_NOINPUT, {"Linux 5.6"}, 0},
+    {"no openat2", "alpha", ENOSYS, 0, 0, {NULL}, 10},
+    {"no openat2, a file of a directory in it", "sub/deep", ENOSYS, ENOSYS, EX_NOINPUT,
+        {"'below/sub/deep'", "Linux 5.6"}, 0},
+    {"no openat2, a name with an odd look", "./alpha", ENOSYS, ENOSYS, EX_NOINPUT, {"Linux 5.6"},
+        0},
+    {"no openat2, ..", "..", ENOSYS, ENOSYS, EX_NOINPUT, {"'below/..'", "Linux 5.6"}, 0},
+    {"no openat2, itself", ".", ENOSYS, ENOSYS, EX_NOINPUT, {"'below/.'", "Linux 5.6"}, 0},
+    {"no openat2, a file of the parent", "../file", ENOSYS, ENOSYS, EX_NOINPUT, {"Linux 5.6"}, 0},
+    {"no openat2, an absolute name", "/etc/passwd", ENOSYS, ENOSYS, EX_NOINPUT, {"Linux 5.6"}, 0},
+    {"no openat2, a link that stays", "inner", ENOSYS, ELOOP, EX_NOINPUT, {"'below/inner'"}, 0},
+    {"no openat2, a link that leads out", "up", ENOSYS, ELOOP, EX_NOINPUT, {"'below/up'"}, 0},
+    {"no openat2, an absolute link", "absolute", ENOSYS, ELOOP, EX_NOINPUT, {"'below/absolute'"},
+        0},
+    {"no openat2, a link of /proc", "magic", ENOSYS, ELOOP, EX_NOINPUT, {"'below/magic'"}, 0},
+    {"no openat2, missing", "gamma", ENOSYS, ENOENT, EX_NOINPUT, {"'below/gamma'", "create it"}, 0},
+    {"no openat2, no name", "", ENOSYS, ENOENT, EX_NOINPUT, {"'below/'"}, 0},
+    {"no openat2, a directory in it", "sub", ENOSYS, EINVAL, EX_NOINPUT,
+        {"'below/sub' is a directory"}, 0},
+    {"no openat2, a FIFO", "fifo", ENOSYS, EINVAL, EX_NOINPUT, {"'below/fifo' is a pipe"}, 0},
     {"no descriptor left", "alpha", EMFILE, EMFILE, EX_OSERR, {"Too many open files"}, 0},
 };
 
@@ -1517,7 +1644,7 @@ static void test_name_below(void **state)
     make_file(SIZE);
     make_below();
     fake.openat2_error = c->openat2_error;
-    int r = open_shop(&shop, &options, c->openat2_error ? 2 : 3, names, -1);
+    int r = open_shop(&shop, &options, 3, names, -1);
     fake.openat2_error = 0;
     if (c->error == 0) {
         if (r < 0)
@@ -1527,7 +1654,7 @@ static void test_name_below(void **state)
     } else {
         char socket[100];
         /* Which of the units it is: the name, and the address. */
-        int which = c->openat2_error ? 0 : 1;
+        int which = c->openat2_error == EMFILE ? 0 : 1;
         (void)snprintf(socket, sizeof(socket), "(FileDescriptorName=%s, the socket ADDRESS-%d)",
             names[which], which);
         check_refusal(r, c->error, c->status, c->says, &shop.problem);
@@ -1535,6 +1662,26 @@ static void test_name_below(void **state)
         check_empty(&shop);
     }
     assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* What was renamed elsewhere meanwhile is no fault of the file's; but nobody tries for ever. */
+static void test_busy_names(void **state)
+{
+    static const char *const names[] = {"alpha"};
+    const struct options options = {.file = "below", .length = ALL};
+
+    (void)state;
+    make_below();
+    for (int again = 0; again <= 66; again++) {
+        struct shop shop;
+        fake.openat2_again = again;
+        fake.openat2s = 0;
+        int r = open_shop(&shop, &options, 1, names, -1);
+        fake.openat2_again = 0;
+        assert_int_equal(r, again < 64 ? 0 : -EAGAIN);
+        assert_int_equal(fake.openat2s, again < 64 ? again + 1 : 64);
+        sources_close(&shop.sources);
+    }
 }
 
 /* Each has its own, also two of the same name: what the one runs into is not the other's. */
@@ -1925,6 +2072,7 @@ int main(void)
     for (size_t i = 0; i < LENGTH(openings); i++)
         suite_add(&suite, test_opening, &openings[i], "open: %s", openings[i].name);
     suite_add(&suite, test_unreadable, NULL, "open: not for this user");
+    suite_add(&suite, test_hints, NULL, "open: what to think of in a unit");
     suite_add(&suite, test_open_error, NULL, "open: whose fault it is");
     suite_add(&suite, test_long_name, NULL, "open: a name of 1000 bytes");
     for (size_t i = 0; i < LENGTH(adoptions); i++)
@@ -1945,6 +2093,8 @@ int main(void)
     for (size_t i = 0; i < LENGTH(resumptions); i++)
         suite_add(&suite, test_resumption, &resumptions[i], "resumed: %s", resumptions[i].name);
     suite_add(&suite, test_resumed_name, NULL, "resumed: what it is called without /proc");
+    suite_add(&suite, test_resumed_names, NULL, "resumed: what it is called in a unit");
+    suite_add(&suite, test_long_resumed_name, NULL, "resumed: a name of 999 bytes");
     suite_add(&suite, test_resumption_fails, NULL, "resumed: no memory, or fstat fails");
     suite_add(&suite, test_current, NULL, "refresh: the present one outlives its transfers");
     suite_add(&suite, test_missing_beside_stored, NULL, "open: missing, and transfers are stored");
@@ -1959,6 +2109,7 @@ int main(void)
     suite_add(&suite, test_openings, NULL, "refresh: 5000 steps, and no opening is lost");
     for (size_t i = 0; i < LENGTH(names_below); i++)
         suite_add(&suite, test_name_below, &names_below[i], "directory: %s", names_below[i].name);
+    suite_add(&suite, test_busy_names, NULL, "directory: names are renamed meanwhile");
     suite_add(&suite, test_file_of_each, NULL, "directory: a file for each socket");
     suite_add(&suite, test_connection_without_name, NULL, "directory: a connection without a name");
     suite_add(&suite, test_directory_and_file, NULL, "directory: and a handed-over file");
