@@ -30,8 +30,8 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
 sources = crowd.c handover.c main.c notify.c options.c peer.c problem.c report.c resident.c sandbox.c signals.c single.c \
 	source.c store.c table.c transfer.c
-unit_tests = crowd handover notify options peer report resident sandbox sandbox-filter signals single source store table \
-	transfer
+unit_tests = crowd handover notify options peer report resident sandbox sandbox-filter sandbox-none signals single source \
+	store table transfer
 black_box_tools = $(patsubst tests/black-box/%.c,%,$(wildcard tests/black-box/*.c))
 unpacked = openbsd-inetd inetutils-inetd
 

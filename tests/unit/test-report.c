@@ -537,6 +537,57 @@ static void test_caught_in_a_hurry(void **state)
     (void)release(&captured);
 }
 
+/* What a log has not taken is told as soon as it takes something: how many, not which. */
+static void test_lost(void **state)
+{
+    static const enum channel channels[] = {CHANNEL_STDERR, CHANNEL_JOURNAL};
+    static char buffer[4096];
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(channels); i++) {
+        struct report report;
+        struct capture captured;
+        report_open(&report, channels[i], LOG_NOTICE);
+        report_hurry(&report);
+        capture(&captured, STDERR_FILENO, false);
+        int flags = fcntl(STDERR_FILENO, F_GETFL);
+        assert_int_equal(fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK), 0);
+        report_note(&report, LOG_NOTICE, "FIRST");
+        while (__real_write(STDERR_FILENO, buffer, sizeof(buffer)) > 0)
+            continue;
+        wrote.calls = 0;
+        for (int j = 0; j < 3; j++)
+            report_note(&report, LOG_NOTICE, "LOST");
+        report_note(&report, LOG_INFO, "NOT WANTED");
+        assert_int_equal(wrote.calls, 0);
+        while (read(captured.ends[0], buffer, sizeof(buffer)) > 0)
+            continue;
+        report_note(&report, LOG_NOTICE, "SECOND");
+        report_note(&report, LOG_NOTICE, "THIRD");
+        assert_int_equal(wrote.calls, 3);
+        assert_string_equal(release(&captured),
+            channels[i] == CHANNEL_STDERR
+                ? "decant: 3 lines were lost: nobody read them in time\n"
+                  "decant: SECOND\ndecant: THIRD\n"
+                : "<4>3 lines were lost: nobody read them in time\n<5>SECOND\n<5>THIRD\n");
+    }
+}
+
+/* syslog(3) has a queue of its own: what descriptor 2 is, a client perhaps, is nobody's business.
+ */
+static void test_hurried_syslog(void **state)
+{
+    struct report report;
+
+    (void)state;
+    memset(&logged, 0, sizeof(logged));
+    report_open(&report, CHANNEL_SYSLOG, LOG_NOTICE);
+    report_hurry(&report);
+    report_note(&report, LOG_NOTICE, "WORDS");
+    assert_int_equal(logged.lines, 1);
+    assert_int_equal(report.n_lost, 0);
+}
+
 /* --help under inetd must not be what the client takes for the file. */
 static void test_text_not_on_a_socket(void **state)
 {
@@ -782,6 +833,8 @@ int main(void)
     suite_add(&suite, test_full_stderr, NULL, "channel: stderr takes nothing");
     suite_add(&suite, test_one_call, NULL, "channel: a line is one call");
     suite_add(&suite, test_short_write, NULL, "channel: it takes a part of a line, or none");
+    suite_add(&suite, test_lost, NULL, "channel: lines that were lost are counted");
+    suite_add(&suite, test_hurried_syslog, NULL, "channel: syslog does not make wait");
     suite_add(&suite, test_caught, NULL, "caught: on each channel, at each level");
     suite_add(&suite, test_caught_in_a_hurry, NULL, "caught: the log is full");
     suite_add(&suite, test_text_not_on_a_socket, NULL, "text: never on a socket");
