@@ -27,6 +27,7 @@ static struct {
     int lines;
     int level;
     char line[2048];
+    struct report *in_its_midst; /* its process makes a call that is caught, NULL: no */
 } logged;
 
 void __wrap_openlog(const char *name, int options, int facility);
@@ -79,6 +80,8 @@ void __wrap_syslog(int level, const char *format, ...)
     va_end(arguments);
     logged.level = level;
     logged.lines++;
+    if (logged.in_its_midst)
+        report_caught(logged.in_its_midst, "sendmsg");
 }
 
 /* Turns descriptor fd into a pipe (or whatever ends is) until release(), which returns the text. */
@@ -596,6 +599,28 @@ static void test_hurried_syslog(void **state)
     assert_int_equal(report.n_lost, 0);
 }
 
+/* syslog(3) holds a lock: whoever would call it again from there would wait for itself, for ever.
+ */
+static void test_caught_in_syslog(void **state)
+{
+    struct report report;
+    struct capture captured;
+
+    (void)state;
+    memset(&logged, 0, sizeof(logged));
+    report_open(&report, CHANNEL_SYSLOG, LOG_DEBUG);
+    logged.in_its_midst = &report;
+    capture(&captured, STDERR_FILENO, false);
+    report_note(&report, LOG_NOTICE, "WORDS");
+    logged.in_its_midst = NULL;
+    assert_int_equal(logged.lines, 1);
+    assert_string_equal(logged.line, "WORDS");
+    report_caught(&report, "execve"); /* elsewhere it has words again */
+    assert_string_equal(release(&captured), "");
+    assert_int_equal(logged.lines, 2);
+    assert_non_null(strstr(logged.line, "execve"));
+}
+
 /* --help under inetd must not be what the client takes for the file. */
 static void test_text_not_on_a_socket(void **state)
 {
@@ -844,6 +869,7 @@ int main(void)
     suite_add(&suite, test_lost, NULL, "channel: lines that were lost are counted");
     suite_add(&suite, test_hurried_syslog, NULL, "channel: syslog does not make wait");
     suite_add(&suite, test_caught, NULL, "caught: on each channel, at each level");
+    suite_add(&suite, test_caught_in_syslog, NULL, "caught: in the midst of syslog");
     suite_add(&suite, test_caught_in_a_hurry, NULL, "caught: the log is full");
     suite_add(&suite, test_text_not_on_a_socket, NULL, "text: never on a socket");
     suite_add(&suite, test_text_without_stdout, NULL, "text: stdout is closed");
