@@ -1213,6 +1213,39 @@ static void behind_the_end(struct transfer_slot *slot)
     slot->offset = slot->end + 1;
 }
 
+static void far_apart(struct transfer_slot *slot)
+{
+    slot->start = INT64_MIN;
+    slot->offset = slot->end = INT64_MAX;
+}
+
+static void far_back(struct transfer_slot *slot)
+{
+    slot->start = 0;
+    slot->offset = INT64_MAX;
+    slot->end = INT64_MIN;
+}
+
+static void negative_start(struct transfer_slot *slot)
+{
+    slot->start = -1;
+}
+
+static void end_before_offset(struct transfer_slot *slot)
+{
+    slot->end = slot->offset - 1;
+}
+
+static void started_in_the_future(struct transfer_slot *slot)
+{
+    slot->started = INT64_MAX;
+}
+
+static void started_before_time(struct transfer_slot *slot)
+{
+    slot->started = INT64_MIN;
+}
+
 static void change_nothing(struct transfer_slot *slot)
 {
     (void)slot;
@@ -1229,6 +1262,7 @@ static const struct damage {
     const char *name;
     void (*deed)(struct transfer_slot *slot);
     bool harmless;
+    const char *says; /* of figures that nobody can reckon with; NULL: what they are */
 } damages[] = {
     {"nothing", change_nothing, true},
     {"what may change", change_the_rest, true},
@@ -1242,8 +1276,14 @@ static const struct damage {
     {"its peer", damage_peer, false},
     {"its offset, by one less", one_byte_less, false},
     {"its offset, by one more", one_byte_more, false},
-    {"its offset, before the start", before_the_start, false},
-    {"its offset, behind the end", behind_the_end, false},
+    {"its offset, before the start", before_the_start, false, ": 0 of 0 bytes sent, "},
+    {"its offset, behind the end", behind_the_end, false, ": 0 of 0 bytes sent, "},
+    {"its figures, as far apart as can be", far_apart, false, ": 0 of 0 bytes sent, "},
+    {"its figures, and its end far back", far_back, false, ": 0 of 0 bytes sent, "},
+    {"its start, before the file", negative_start, false, ": 0 of 0 bytes sent, "},
+    {"its end, before its offset", end_before_offset, false, ": 0 of 0 bytes sent, "},
+    {"its time, far ahead", started_in_the_future, false, ", in 0.000 s, 0 B/s"},
+    {"its time, before any", started_before_time, false, ", in 0.000 s, 0 B/s"},
 };
 
 struct legacy {
@@ -1477,7 +1517,8 @@ static void check_record(struct bequest *b)
     char sent[80];
     (void)snprintf(sent, sizeof(sent), ": %d of %d bytes sent, %s acknowledged, in ",
         phase->all ? ALL : SENT, ALL, phase->state == TRANSFER_DONE ? "30000" : "?");
-    assert_non_null(strstr(world.lines[b->line - 1].text, sent));
+    assert_non_null(
+        strstr(world.lines[b->line - 1].text, b->c->damage->says ? b->c->damage->says : sent));
 }
 
 static bool is_known(const struct phase *phase)
@@ -1515,6 +1556,8 @@ static enum view check_slot(struct bequest *b, bool *resumed)
         no_file ? "its file is not in the file-descriptor store"
                 : "its slot in the table is damaged, or does not belong to this file and this "
                   "socket");
+    if (c->damage->says)
+        assert_non_null(strstr(world.lines[b->line - 1].text, c->damage->says));
     return c->phase->end_sent ? SEES_OVER : SEES_RESET;
 }
 
@@ -1671,6 +1714,11 @@ static void add_legacies(struct suite *suite)
     for (size_t i = 0; i < LENGTH(phases); i++)
         for (size_t j = 1; j < LENGTH(damages) && runs(&phases[i]); j++)
             add_legacy(suite, &phases[i], RIGHT, THERE, &damages[j], TRANSFER_FULL);
+    for (size_t i = 0; i < LENGTH(phases); i++) /* what is only to be recorded */
+        for (size_t j = 0; j < LENGTH(damages); j++)
+            if (damages[j].says && is_known(&phases[i]) && !runs(&phases[i]))
+                add_legacy(suite, &phases[i], RIGHT, THERE, &damages[j],
+                    phases[i].state == TRANSFER_DONE ? TRANSFER_DRAINED : TRANSFER_LEFT);
     for (size_t i = 0; i < LENGTH(phases); i++)
         for (size_t j = 0; j < LENGTH(ends) && !runs(&phases[i]); j++) {
             add_legacy(suite, &phases[i], RIGHT, THERE, &damages[0], ends[j]);
