@@ -25,9 +25,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <termios.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #define NATIVE AUDIT_ARCH_X86_64
@@ -640,6 +643,95 @@ static void test_skipped(void **state)
             assert_int_equal(judge(column(i), NATIVE, -1, calls[j].a), 'A');
 }
 
+/* ---- is that how the kernel runs them? ---- */
+
+#define CALLS 470
+
+struct trial {
+    char verdicts[CALLS];
+    int error; /* of seccomp(2) */
+};
+
+/* uretprobe(2) and uprobe(2): made by the kernel's own probes, and since Linux 6.14 in no filter.
+ */
+static bool is_unfiltered(int number)
+{
+#ifdef __x86_64__
+    return number == 335 || number == 336;
+#else
+    (void)number;
+    return false;
+#endif
+}
+
+static sigjmp_buf trapped;
+
+static void leap(int number)
+{
+    (void)number;
+    siglongjmp(trapped, 1); /* to return would take another system call */
+}
+
+/* Calls all of them with arguments that are good for nothing. */
+static void try_each(const struct filter *filter, struct trial *trial)
+{
+    const struct sigaction action = {.sa_handler = leap, .sa_flags = SA_NODEFER};
+    struct sock_fprog program = {(unsigned short)filter->n, (void *)filter->instructions};
+
+    for (int number = 1; number < SIGSYS; number++)
+        (void)signal(number, SIG_DFL); /* what cmocka catches is not for this process to report */
+    (void)alarm(60);
+    (void)sigaction(SIGSYS, &action, NULL);
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0) {
+        trial->error = errno;
+        _exit(1);
+    }
+    for (volatile int number = 0; number < CALLS; number++) {
+        trial->verdicts[number] = 'T';
+        if (is_unfiltered(number))
+            continue;
+        if (number == SYS_exit_group)
+            trial->verdicts[number] = 'A';
+        else if (sigsetjmp(trapped, 0) == 0)
+            trial->verdicts[number] =
+                syscall(number, -1L, -1L, -1L, -1L, -1L, -1L) == -1 && errno == EPERM ? 'E' : 'A';
+    }
+    _exit(0);
+}
+
+/* The verdicts above are worth no more than the machine that has given them. */
+static void test_kernel(void **state)
+{
+    static const uint64_t nonsense[6] = {MINUS_1, MINUS_1, MINUS_1, MINUS_1, MINUS_1, MINUS_1};
+    struct trial *trial =
+        mmap(NULL, sizeof(*trial), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    (void)state;
+    assert_true(trial != MAP_FAILED);
+    for (size_t i = 0; i < FILTERS; i++) {
+        int status;
+        memset(trial, 0, sizeof(*trial));
+        (void)fflush(NULL);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            try_each(column(i), trial);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (trial->error)
+            fail_msg("%s: seccomp: %s", columns[i].name, strerror(trial->error));
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            fail_msg("%s: status %#x", columns[i].name, (unsigned)status);
+        for (int number = 0; number < CALLS; number++) {
+            char should = judge(column(i), NATIVE, number, nonsense);
+            if (trial->verdicts[number] != should)
+                fail_msg("%s: call %d gets %c, not %c", columns[i].name, number,
+                    trial->verdicts[number], should);
+        }
+    }
+    assert_int_equal(munmap(trial, sizeof(*trial)), 0);
+}
+
 /* ---- what the kernel asks of a filter ---- */
 
 static void test_shape(void **state)
@@ -672,6 +764,7 @@ int main(void)
         suite_add(&suite, test_foreigner, &foreigners[i], "architecture: %s", foreigners[i].name);
     suite_add(&suite, test_x32, NULL, "architecture: x32");
     suite_add(&suite, test_skipped, NULL, "number -1");
+    suite_add(&suite, test_kernel, NULL, "the kernel's own verdict");
     suite_add(&suite, test_shape, NULL, "shape");
     return suite_run(&suite, "sandbox-filter");
 }
