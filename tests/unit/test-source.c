@@ -516,6 +516,27 @@ static void test_stdin_beside_file(void **state)
     assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
 }
 
+/* StandardInput=file: and no FILE: that is the one. */
+static void test_stdin_alone(void **state)
+{
+    const struct options options = {.length = ALL};
+    struct shop shop;
+
+    (void)state;
+    make_file(SIZE);
+    memset(&shop, 0, sizeof(shop));
+    shop.handover = (struct handover){.connections = shop.connections,
+        .n_connections = 1,
+        .file_fd = open("file", O_RDONLY | O_CLOEXEC),
+        .file_is_stdin = true};
+    int given = shop.handover.file_fd;
+    assert_int_equal(sources_open(&shop.sources, &options, &shop.handover, &shop.problem), 0);
+    assert_int_equal(shop.handover.file_fd, -1); /* it is the source's now */
+    assert_true(present(&shop)->end == SIZE);
+    sources_close(&shop.sources);
+    assert_int_equal(fcntl(given, F_GETFD), -1);
+}
+
 /* Its position may be anywhere, and is another's: it does not matter. */
 static void test_adopted_position(void **state)
 {
@@ -1732,6 +1753,26 @@ static void test_connection_without_name(void **state)
     check_empty(&shop);
 }
 
+/* Which of several connections it was that has no file. */
+static void test_connection_without_file(void **state)
+{
+    const struct options options = {.file = "below", .length = ALL};
+    struct shop shop;
+
+    (void)state;
+    make_below();
+    memset(&shop, 0, sizeof(shop));
+    shop.connections[0] = (struct connection){.fd = -1, .name = "alpha", .peer = "PEER-0"};
+    shop.connections[1] = (struct connection){.fd = -1, .name = "gamma", .peer = "PEER-1"};
+    shop.handover =
+        (struct handover){.connections = shop.connections, .n_connections = 2, .file_fd = -1};
+    assert_int_equal(sources_open(&shop.sources, &options, &shop.handover, &shop.problem), -ENOENT);
+    assert_int_equal(shop.problem.status, EX_NOINPUT);
+    assert_non_null(strstr(shop.problem.text, "cannot open 'below/gamma'"));
+    assert_non_null(strstr(shop.problem.text, "(FileDescriptorName=gamma, the socket PEER-1)"));
+    check_empty(&shop);
+}
+
 static void test_directory_and_file(void **state)
 {
     static const char *const names[] = {"alpha"};
@@ -2083,6 +2124,7 @@ int main(void)
     for (size_t i = 0; i < LENGTH(adoptions); i++)
         suite_add(&suite, test_adoption, &adoptions[i], "handed over: %s", adoptions[i].name);
     suite_add(&suite, test_stdin_beside_file, NULL, "handed over: FILE, and a file on stdin");
+    suite_add(&suite, test_stdin_alone, NULL, "handed over: a file on stdin");
     suite_add(&suite, test_adopted_position, NULL, "handed over: its position does not matter");
     for (size_t i = 0; i < LENGTH(accidents); i++)
         suite_add(&suite, test_accident, &accidents[i], "accident: %s", accidents[i].name);
@@ -2117,6 +2159,7 @@ int main(void)
     suite_add(&suite, test_busy_names, NULL, "directory: names are renamed meanwhile");
     suite_add(&suite, test_file_of_each, NULL, "directory: a file for each socket");
     suite_add(&suite, test_connection_without_name, NULL, "directory: a connection without a name");
+    suite_add(&suite, test_connection_without_file, NULL, "directory: a connection without a file");
     suite_add(&suite, test_directory_and_file, NULL, "directory: and a handed-over file");
     suite_add(&suite, test_one_file_for_all, NULL, "one file for all sockets");
     for (size_t i = 0; i < LENGTH(readies); i++)
