@@ -769,6 +769,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
     if (!s)
         return __real_connect(fd, address, size);
     assert_int_equal(address->sa_family, AF_UNSPEC);
+    assert_int_equal(size, sizeof(address->sa_family)); /* all that the sandbox lets pass */
     assert_true(is_tcp(s));
     if (!s->armed && !s->linger_error)
         fail_msg("reset by connect alone: if that fails, close would send the end");
@@ -1466,6 +1467,8 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *given, int flags)
     enter();
     if (fd != KERNEL_NOTIFY)
         return __real_sendmsg(fd, given, flags);
+    assert_int_equal(flags, MSG_DONTWAIT | MSG_NOSIGNAL); /* or the sandbox ends it */
+    assert_null(given->msg_name);
     assert_int_equal(given->msg_iovlen, 1);
     assert_non_null(header);
     assert_int_equal(header->cmsg_level, SOL_SOCKET);
