@@ -129,9 +129,10 @@ $(BUILD)/generated/sandbox-filters.h: $(BUILD)/sandbox-filter $(probed)
 	$(Q)$(BUILD)/sandbox-filter c $(architecture) >$@
 
 ifneq ($(SECCOMP),no)
-$(BUILD)/obj/sandbox.o $(BUILD)/asan/sandbox.o $(BUILD)/tests/unit/sandbox.o $(BUILD)/tests/unit/test-sandbox.o \
-	$(BUILD)/tests/unit/test-sandbox-filter.o: $(BUILD)/generated/sandbox-filters.h
+$(BUILD)/obj/sandbox.o $(BUILD)/asan/sandbox.o: $(BUILD)/generated/sandbox-filters.h
 endif
+$(BUILD)/tests/unit/sandbox.o $(BUILD)/tests/unit/test-sandbox.o \
+	$(BUILD)/tests/unit/test-sandbox-filter.o: $(BUILD)/generated/sandbox-filters.h
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
 	$(call say,CC,$<)

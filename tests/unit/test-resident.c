@@ -878,11 +878,14 @@ static void build(struct stage *stage, const struct scene *scene)
 static int run(struct stage *stage)
 {
     struct resident *resident;
+    int directories[SOURCES_DIRECTORIES];
 
     int r = resident_open(&resident, &stage->handover, &stage->sources, &stage->options,
         &stage->report, &stage->problem);
     if (r < 0)
         return r;
+    for (size_t n = sources_directories(&stage->sources, directories); n > 0; n--) /* sandbox.h */
+        assert_int_equal(close(directories[n - 1]), 0);
     r = resident_run(resident, &stage->problem);
     resident_close(resident);
     return r;

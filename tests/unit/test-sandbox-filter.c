@@ -124,10 +124,10 @@ static const struct {
     unsigned needs;
 } columns[FILTERS] = {
     {"single", 0},
-    {"resident", SANDBOX_LOOP},
+    {"resident", SANDBOX_LOOP | SANDBOX_GIVEN},
     {"resident-path", SANDBOX_LOOP | SANDBOX_PATH},
     {"resident-directory", SANDBOX_LOOP | SANDBOX_DIRECTORY},
-    {"store", SANDBOX_LOOP | SANDBOX_STORE},
+    {"store", SANDBOX_LOOP | SANDBOX_STORE | SANDBOX_GIVEN},
     {"store-path", SANDBOX_LOOP | SANDBOX_STORE | SANDBOX_PATH},
     {"store-directory", SANDBOX_LOOP | SANDBOX_STORE | SANDBOX_DIRECTORY},
 };
@@ -150,6 +150,8 @@ static const struct filter *column(size_t i)
 #define STORES  "TTTTAAA"
 #define PATHS   "TTATTAT"
 #define BELOW   "TTTATTA"
+#define GIVEN   "TATTATT"
+#define NAMES   "TATTAAA"
 #define OPENS   "TTAATAA"
 
 #define HIGH    (UINT64_C(0xfffffffe) << 32) /* chance, in the upper half of an int */
@@ -338,14 +340,14 @@ static const struct call calls[] = {
     {"faccessat", SYS_faccessat, {5, POINTER, R_OK}, WITHOUT_PATH},
     {"geteuid", SYS_geteuid, {0}, OPENS},
     {"pread64", SYS_pread64, {5, POINTER, 1, 1000}, LOOPS},
-    {"readlink", SYS_readlink, {POINTER, POINTER, 255}, LOOPS},
+    {"readlink", SYS_readlink, {POINTER, POINTER, 255}, NAMES},
     {"readlinkat", SYS_readlinkat, {5, POINTER, POINTER, 255}, WITHOUT_LOOP},
     {"fcntl F_GETFL", SYS_fcntl, {5, F_GETFL}, LOOPS},
     {"fcntl F_SETFL", SYS_fcntl, {5, F_SETFL, O_NONBLOCK}, LOOPS},
     {"fcntl F_SETFL, and chance", SYS_fcntl, {5, HIGH | F_SETFL, O_NONBLOCK}, LOOPS},
-    {"fcntl F_DUPFD_CLOEXEC", SYS_fcntl, {5, F_DUPFD_CLOEXEC, 0}, LOOPS},
+    {"fcntl F_DUPFD_CLOEXEC", SYS_fcntl, {5, F_DUPFD_CLOEXEC, 0}, GIVEN},
     {"fcntl F_DUPFD", SYS_fcntl, {5, F_DUPFD, 0}, NONE},
-    {"fcntl F_SETFD", SYS_fcntl, {5, F_SETFD, 0}, NONE},
+    {"fcntl F_SETFD", SYS_fcntl, {5, F_SETFD, 0}, PATHS},
     {"fcntl F_SETOWN", SYS_fcntl, {5, F_SETOWN, 1}, NONE},
     {"fcntl F_SETOWN, and chance", SYS_fcntl, {5, HIGH | F_SETOWN, 1}, NONE},
     {"fcntl F_SETOWN_EX", SYS_fcntl, {5, F_SETOWN_EX, POINTER}, NONE},
@@ -386,7 +388,7 @@ static const struct call calls[] = {
     {"epoll_pwait", SYS_epoll_pwait, {5, POINTER, 64, 1000}, LOOPS},
     {"epoll_ctl", SYS_epoll_ctl, {5, 1, 6, POINTER}, LOOPS},
     {"epoll_create1", SYS_epoll_create1, {0}, NONE},
-    {"read", SYS_read, {5, POINTER, 128}, ALL},
+    {"read", SYS_read, {5, POINTER, 128}, LOOPS},
     {"clock_gettime", SYS_clock_gettime, {1, POINTER}, ALL},
     {"clock_settime", SYS_clock_settime, {0, POINTER}, NONE},
     {"nanosleep", SYS_nanosleep, {POINTER, 0}, NONE},
@@ -413,8 +415,8 @@ static const struct call calls[] = {
     {"munmap", SYS_munmap, {POINTER, 4096}, ALL},
     {"mprotect", SYS_mprotect, {POINTER, 4096, PROT_READ | PROT_EXEC}, NONE},
     {"pkey_mprotect", SYS_pkey_mprotect, {POINTER, 4096, PROT_EXEC, 0}, NONE},
-    {"madvise MADV_FREE", SYS_madvise, {POINTER, 4096, MADV_FREE}, ALL},
-    {"madvise MADV_FREE, and chance", SYS_madvise, {POINTER, 4096, HIGH | MADV_FREE}, ALL},
+    {"madvise MADV_FREE", SYS_madvise, {POINTER, 4096, MADV_FREE}, LOOPS},
+    {"madvise MADV_FREE, and chance", SYS_madvise, {POINTER, 4096, HIGH | MADV_FREE}, LOOPS},
     {"madvise MADV_DONTNEED", SYS_madvise, {POINTER, 4096, MADV_DONTNEED}, NONE},
     {"madvise MADV_REMOVE", SYS_madvise, {POINTER, 4096, MADV_REMOVE}, NONE},
     {"madvise MADV_HWPOISON", SYS_madvise, {POINTER, 4096, MADV_HWPOISON}, NONE},
@@ -544,7 +546,8 @@ static void test_others(void **state)
         }
 }
 
-/* What one filter allows more than another is in the list, and there is no other difference. */
+/* What one filter allows more than another is in the list, and there is no other difference, but
+ * for what only those do that never open anything. */
 static void test_those_known(void **state)
 {
     (void)state;
@@ -558,7 +561,8 @@ static void test_those_known(void **state)
                 char less =
                     judge(column(columns[i].needs & SANDBOX_STORE ? i - 3 : 1), NATIVE, number, a);
                 char more = judge(column(i), NATIVE, number, a);
-                if (less != more && !(less == 'T' && more == 'A'))
+                bool given = number == SYS_readlink || number == SYS_fcntl;
+                if (less != more && !given && !(less == 'T' && more == 'A'))
                     fail_msg("%s: call %d gets %c, not %c", columns[i].name, number, more, less);
             }
 }

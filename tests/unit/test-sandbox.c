@@ -501,16 +501,17 @@ static const struct variant variants[] = {
     {"resident, a path", true, BY_PATH, false, LOOP | SANDBOX_PATH, 2, {".", "."}},
     {"resident, a link", true, BY_LINK, false, LOOP | SANDBOX_PATH, 2, {".", "sub"}},
     {"resident, a dangling link", true, DANGLING, false, LOOP | SANDBOX_PATH, 1, {"."}},
-    {"resident, a handed-over file", true, GIVEN, false, LOOP, 0, {NULL}},
+    {"resident, a handed-over file", true, GIVEN, false, LOOP | SANDBOX_GIVEN, 0, {NULL}},
     {"resident, a directory", true, A_DIRECTORY, false, LOOP | SANDBOX_DIRECTORY, 1, {"sub"}},
-    {"resident, nothing but what is stored", true, NOTHING, false, LOOP, 0, {NULL}},
-    {"resident, FILE was left out", true, NO_NAME, false, LOOP, 0, {NULL}},
-    {"store, FILE was left out", true, NO_NAME, true, LOOP | STORE, 0, {NULL}},
+    {"resident, nothing but what is stored", true, NOTHING, false, LOOP | SANDBOX_GIVEN, 0, {NULL}},
+    {"resident, FILE was left out", true, NO_NAME, false, LOOP | SANDBOX_GIVEN, 0, {NULL}},
+    {"store, FILE was left out", true, NO_NAME, true, LOOP | STORE | SANDBOX_GIVEN, 0, {NULL}},
     {"store, a path", true, BY_PATH, true, LOOP | STORE | SANDBOX_PATH, 2, {".", "."}},
     {"store, a link", true, BY_LINK, true, LOOP | STORE | SANDBOX_PATH, 2, {".", "sub"}},
-    {"store, a handed-over file", true, GIVEN, true, LOOP | STORE, 0, {NULL}},
+    {"store, a handed-over file", true, GIVEN, true, LOOP | STORE | SANDBOX_GIVEN, 0, {NULL}},
     {"store, a directory", true, A_DIRECTORY, true, LOOP | STORE | SANDBOX_DIRECTORY, 1, {"sub"}},
-    {"store, nothing but what is stored", true, NOTHING, true, LOOP | STORE, 0, {NULL}},
+    {"store, nothing but what is stored", true, NOTHING, true, LOOP | STORE | SANDBOX_GIVEN, 0,
+        {NULL}},
 };
 
 static const struct filter *filter_for(unsigned needs)
