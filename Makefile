@@ -290,6 +290,8 @@ format: ## lay out the C files as .clang-format says
 
 substitute = sed -e 's|@sbindir@|$(SBINDIR)|g' -e 's|@version@|$(version)|g'
 
+drop_ins = hardened.conf private-file.conf private-file-252.conf
+
 install: all ## install into PREFIX (/usr/local), below DESTDIR
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(DOCDIR)
 	install -m 755 $(BUILD)/decant $(DESTDIR)$(SBINDIR)/decant
@@ -304,6 +306,8 @@ ifeq ($(SYSTEMD),yes)
 	$(substitute) units/decant@.service >$(DESTDIR)$(UNITDIR)/decant@.service
 	$(substitute) units/decantd@.socket >$(DESTDIR)$(UNITDIR)/decantd@.socket
 	$(substitute) units/decantd@.service >$(DESTDIR)$(UNITDIR)/decantd@.service
+	for drop_in in $(drop_ins); do $(substitute) units/$$drop_in >$(DESTDIR)$(DOCDIR)/$$drop_in || exit; done
+	chmod 644 $(addprefix $(DESTDIR)$(DOCDIR)/,$(drop_ins))
 	chmod 644 $(addprefix $(DESTDIR)$(UNITDIR)/,decant.socket decant@.service decantd@.socket decantd@.service)
 	install -m 644 units/decant-failed.service units/decant-failure.service $(DESTDIR)$(UNITDIR)
 endif

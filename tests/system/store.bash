@@ -255,7 +255,7 @@ stages() {
 # The next one is started at once, for who waits, and gets nothing of the one that was stopped.
 @test "systemctl stop resets also while somebody waits for the next decant" {
     # shellcheck disable=SC2016
-    in_service "ExecStopPost=sh -c 'until test -e /run/go; do sleep 0.01; done'"
+    in_service "ExecStopPost=+sh -c 'until test -e /run/go; do sleep 0.01; done'"
     enable
     kept_midway one
     within systemctl --no-block stop "$service_unit"
@@ -358,7 +358,7 @@ stages() {
     make_payload 2000000 "$machine/srv/several/by-path"
     printf '%s\n' '[Socket]' ListenStream=/run/decant.sock FileDescriptorName=by-path "Service=$service_unit" |
         drop_in decantd@path.socket
-    in_service Environment=DECANT_FILE=/srv/several Sockets=decantd@path.socket
+    in_service Environment=DECANT_FILE=/srv/several BindReadOnlyPaths=/srv/several Sockets=decantd@path.socket
     printf '%s\n' '[Socket]' ListenStream= ListenStream=/run/decant.sock FileDescriptorName=by-path \
         "Service=$service_unit" | drop_in decantd@path.socket
     enable FileDescriptorName=by-port
@@ -491,6 +491,7 @@ thaw() {
 
 @test "a decant that crashes at once is started ten times a second, until it does not" {
     sbin=$machine/usr/local/sbin
+    in_service SystemCallFilter=kill
     enable
     kept_midway one
     mv "$sbin/decant" "$sbin/elsewhere"

@@ -28,7 +28,7 @@ serve_all() {
         printf '%s\n' '[Socket]' "FileDescriptorName=size${sizes[i]}" "Service=$service_unit" |
             drop_in "decantd@${ports[i]}.socket"
     done
-    in_service Environment=DECANT_FILE=/srv/storm "Sockets=${sockets[*]}"
+    in_service Environment=DECANT_FILE=/srv/storm BindReadOnlyPaths=/srv/storm "Sockets=${sockets[*]}"
     within systemctl start "${sockets[@]}"
 }
 
