@@ -243,13 +243,16 @@ $(BUILD)/tests/unit/test-%: $(BUILD)/tests/unit/test-%.o $(unit_objects:%=$(BUIL
 
 # --- Bench -----------------------------------------------------------------------------------------
 
-.PHONY: bench bench-start check-bench
+.PHONY: bench bench-start bench-activation check-bench
 
 bench: all $(BUILD)/tests/load ## measure resident decant side by side with nginx, in under 5 minutes
 	BUILD=$(BUILD) tests/bench/bench
 
 bench-start: all $(BUILD)/tests/start ## measure what the sandbox adds to the start of a process
 	BUILD=$(abspath $(BUILD)) tests/bench/starts
+
+bench-activation: all $(BUILD)/tests/load ## measure what the protection of decant@.service costs, as root
+	BUILD=$(BUILD) tests/bench/activation
 
 check: check-bench
 
@@ -273,7 +276,8 @@ $(BUILD)/tests/load: tests/bench/load.c
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
 shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root \
-	tests/system/demo-kill tests/launchers/fetch tests/launchers/world tests/bench/bench tests/bench/starts tests/*/*.bash tests/*/*.bats)
+	tests/system/demo-kill tests/launchers/fetch tests/launchers/world tests/bench/bench tests/bench/starts \
+	tests/bench/activation tests/*/*.bash tests/*/*.bats)
 
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
 	clang-format --dry-run -Werror $(c_files)
