@@ -14,7 +14,7 @@ esac
 served=payload
 socket_unit=decant.socket
 case ${BATS_TEST_FILENAME##*/} in
-*-resident.bats | *-store.bats | *-storm.bats)
+*-resident.bats | *-store.bats | *-storm.bats | *-locked.bats)
     served=7070
     socket_unit=decantd@7070.socket
     service_unit=decantd@7070.service

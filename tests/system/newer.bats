@@ -24,6 +24,16 @@ private() {
     records_say 1 6 'complete: /srv/private to '
 }
 
+@test "private-file.conf: a missing file is a reset" {
+    cp "$machine/usr/local/share/doc/decant/private-file.conf" "$T/private-file.conf"
+    drop_in decant@.service <"$T/private-file.conf"
+    enable
+    client one tcp4=7070 drain
+    client_is_refused one
+    wait_for 10 is decant-failed.service ActiveState failed
+    records_say 1 3 '.*OpenFile='
+}
+
 @test "OpenFile= with FileDescriptorName=" {
     private
     opens /srv/private:data:read-only
