@@ -125,8 +125,8 @@ tries() {
         'for f in /etc/passwd /etc/shadow /proc/1/environ /home /var/log /root; do' \
         '    if { read -r x <$f || test -r $f; } 2>/dev/null; then echo "reads $f"; fi; done' \
         'for d in / /usr /usr/local/sbin /srv/decant /etc /tmp /var/tmp /var /proc /sys; do' \
-        '    if { : >$d/forged; } 2>/dev/null; then echo "writes $d"; fi; done' \
-        'if { : >/srv/decant/'"$served"'; } 2>/dev/null; then echo "truncates"; fi' \
+        '    if { true >$d/forged; } 2>/dev/null; then echo "writes $d"; fi; done' \
+        'if { true >/srv/decant/'"$served"'; } 2>/dev/null; then echo "truncates"; fi' \
         'if kill -0 1 2>/dev/null; then echo "signals"; fi' \
         'echo "has tried"' \
         '(echo "forks") 2>/dev/null' >"$machine/usr/local/sbin/tries"
