@@ -193,7 +193,7 @@ fed_since() {
     enable
     client one tcp4=7070 drain
     client_is_refused one
-    decant_says 1 3 "cannot open '/srv/decant/7070' as user [0-9]+: Permission denied; let .* read it"
+    decant_says 1 3 "cannot open '/srv/decant/7070' as user [0-9]+: Permission denied; let .* read it.*chmod a\+r"
     chmod 644 "$payload"
     fetch tcp4=7070
 }
@@ -205,7 +205,7 @@ fed_since() {
     enable
     client one tcp4=7070 drain
     client_is_refused one
-    decant_says 1 3 "cannot open '/srv/images/disk.img' as user [0-9]+: No such file or directory; create it, or correct"
+    decant_says 1 3 "cannot open '/srv/images/disk.img' as user [0-9]+: No such file or directory; create it, or correct.*BindReadOnlyPaths="
     in_service Environment=DECANT_FILE=/srv/images/disk.img BindReadOnlyPaths=/srv/images
     fetch tcp4=7070 "$machine/srv/images/disk.img"
     make_payload 1000000 "$machine/srv/images/disk.img"
@@ -359,19 +359,26 @@ gets_nothing() {
     ! timeout 3 nsenter -t "$leader" -n bash -c ": <>/dev/tcp/${1/:/\/}" 2>/dev/null
 }
 
+# has_no_firewall: systemd says that it cannot do that here, which in a container takes some asking
+has_no_firewall() {
+    within systemctl log-level debug
+    within systemctl daemon-reexec
+    within systemctl restart decant.socket
+    wait_for 10 manager_says 'does not support BPF/cgroup firewalling'
+}
+
 # systemd does it with BPF in cgroups of version 2; where it has none, it lets everybody in. Which of the two is the case
 # here is printed, and each is tested.
-@test "IPAddressDeny= and IPAddressAllow= of the socket: who is not allowed gets nothing, where there are cgroups for it" {
+@test "IPAddressDeny= and IPAddressAllow= of the socket: who is not allowed gets nothing, where systemd can do that" {
     one_process
     enable IPAddressDeny=any IPAddressAllow=192.0.2.2
     timeout 20 nsenter -t "$outside" -n socat -u TCP:192.0.2.1:7070 - | cmp - "$payload"
-    cgroups=$(within stat -f -c %T /sys/fs/cgroup)
-    if [[ $cgroups == cgroup2fs ]]; then
-        printf '# systemd %s has cgroups of version 2 here, and IPAddressDeny= must hold\n' "$version" >&3
-        gets_nothing 127.0.0.1:7070 || fail 'IPAddressDeny= of the socket has no effect'
+    if gets_nothing 127.0.0.1:7070; then
+        printf '# systemd %s filters by address here\n' "$version" >&3
+        [[ $(property decant.socket NAccepted) == 1 ]]
     else
-        printf '# systemd %s has no cgroups of version 2 here (%s): IPAddressDeny= lets everybody in\n' \
-            "$version" "$cgroups" >&3
+        has_no_firewall || fail 'IPAddressDeny= of the socket has no effect'
+        printf '# systemd %s cannot filter by address here, and decant.socket serves everybody\n' "$version" >&3
         fetch tcp4=7070
     fi
 }
