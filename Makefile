@@ -272,6 +272,58 @@ $(BUILD)/tests/load: tests/bench/load.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $< -lm
 
+# --- Fuzz ------------------------------------------------------------------------------------------
+# libFuzzer, which comes with clang (Debian: clang and libclang-rt-dev), on the objects of src/ and with both sanitizers.
+# What a run finds, and what it learns, stays in $(BUILD)/fuzz: tests/fuzz/corpus is only where it begins.
+
+.PHONY: fuzz check-fuzz fuzzers fuzzers-tried
+
+FUZZ_CC ?= clang
+FUZZ_TIME ?= 60
+TIME ?= 900
+fuzz_tests = options handover store loop
+fuzz_flags = $(language) -Wall -Wextra -Wno-unknown-warning-option -O1 -g -fno-omit-frame-pointer -U_FORTIFY_SOURCE \
+	-fno-sanitize-recover=all -DWITH_SYSTEMD=1 $(systemd_cflags) -Isrc
+fuzz_objects = $(patsubst %.c,%.o,$(filter-out systemd.c,$(sources))) systemd.o
+# What the targets stand in for, in all objects alike.
+fuzz_wraps = $(addprefix -Wl$(comma)--wrap=,$(shell cat tests/fuzz/wraps))
+
+fuzz: fuzzers ## fuzz each of options, handover, store and loop for TIME (900) seconds, two at a time
+	FUZZERS=$(abspath $(BUILD)/fuzz) FUZZ_TIME=$(TIME) prove --jobs 2 --timer --exec tests/run tests/fuzz/*.bats
+
+check: check-fuzz
+
+check-fuzz: fuzzers ## the same for FUZZ_TIME (60) seconds, and the tests of what is found
+	FUZZERS=$(abspath $(BUILD)/fuzz) FUZZ_TIME=$(FUZZ_TIME) $(prove) tests/fuzz/*.bats
+
+# Without a fuzzer on this machine the tests are skipped, and say what is missing.
+fuzzers:
+	@mkdir -p $(BUILD)/fuzz
+	@if printf 'int LLVMFuzzerTestOneInput(const char *data, long size) { return data && size < 0; }\n' | \
+		$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -x c -o $(BUILD)/fuzz/probe - 2>$(BUILD)/fuzz/missing; \
+		then rm -f $(BUILD)/fuzz/probe $(BUILD)/fuzz/missing && $(MAKE) --no-print-directory fuzzers-tried; fi
+
+fuzzers-tried: $(fuzz_tests:%=$(BUILD)/fuzz/%)
+
+$(BUILD)/fuzz/%.o: src/%.c Makefile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(fuzz_flags) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c -o $@ $<
+
+# The whole program, to be called as often as one likes.
+$(BUILD)/fuzz/main.o: fuzz_flags += -Dmain=decant_main
+
+$(BUILD)/fuzz/tests/%.o: tests/fuzz/%.c Makefile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(fuzz_flags) -fsanitize=address,undefined -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/%.o $(BUILD)/fuzz/tests/world.o $(fuzz_objects:%=$(BUILD)/fuzz/%) tests/fuzz/wraps
+	$(call say,LD,$@)
+	$(Q)$(FUZZ_CC) $(fuzz_flags) -fsanitize=fuzzer,address,undefined $(fuzz_wraps) -o $@ $(filter %.o,$^) $(systemd_libs)
+
+-include $(wildcard $(BUILD)/fuzz/*.d $(BUILD)/fuzz/tests/*.d)
+
 # --- House -----------------------------------------------------------------------------------------
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
