@@ -410,22 +410,20 @@ static void read_plan(struct plan *plan, const uint8_t *data, size_t size)
 }
 
 /*
- * What comes from the store is a duplicate, and closing it no end for the client. Where there is a
- * store at all, any connected socket beside a listener can only come from there.
+ * What comes from the store is a duplicate, and closing it no end for the client. By a name like
+ * ours it comes from there, and where there is a store at all, so does any connected socket beside
+ * a listener.
  */
 static void keep_stored(void)
 {
     const char *names = getenv("LISTEN_FDNAMES");
     bool has_store = getenv("NOTIFY_SOCKET") != NULL;
-    uint32_t number;
 
     for (int fd = 3; fd < MOST_PLACES; fd++) {
         size_t length = names ? strcspn(names, ":") : 0;
-        char *name = strndup(names ? names : "", length);
-        bool is_socket = store_read_name(name, &number) == STORE_SOCKET;
-        if (places[fd].fd >= 0 && (is_socket || (has_store && places[fd].nature == CONNECTION)))
+        bool is_ours = length > 0 && names[0] == '@';
+        if (places[fd].fd >= 0 && (is_ours || (has_store && places[fd].client >= 0)))
             places[fd].kept = world_lift(dup(places[fd].fd));
-        free(name);
         names = names && names[length] != '\0' ? names + length + 1 : NULL;
     }
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "world.h"
 
+#include "report.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -37,6 +39,8 @@ static int tcp6 = -1;
 char world_said[8192];
 int (*world_poll)(void *polls, unsigned long n, int timeout);
 int (*world_epoll_wait)(int epoll, void *events, int most, int timeout);
+long (*world_sendfile)(int socket, int file, int64_t *offset, size_t count);
+void (*world_report)(const struct transfer *transfer, const char *peer);
 int64_t world_now;
 int world_raised;
 
@@ -143,6 +147,8 @@ void world_end(void)
     world_now = 0;
     world_poll = NULL;
     world_epoll_wait = NULL;
+    world_sendfile = NULL;
+    world_report = NULL;
     drop_signals();
     (void)sigprocmask(SIG_SETMASK, &old_mask, NULL);
     (void)signal(SIGHUP, SIG_DFL);
@@ -194,11 +200,15 @@ int world_connect(int listener, int receive_buffer)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
+    const int segment = 1000;
 
     CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0, "%s", strerror(errno));
     int fd = world_lift(socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (receive_buffer > 0)
+    if (receive_buffer > 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
+        /* Or a window of less than loopback's 64 KiB would open by the sender's timer only. */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
+    }
     CHECK(connect(fd, (struct sockaddr *)&address, size) == 0, "%s", strerror(errno));
     set_reset(fd);
     (void)fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -289,6 +299,12 @@ int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeo
 int __wrap_dprintf(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void __wrap_syslog(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int __wrap_raise(int number);
+ssize_t __real_sendfile64(int socket, int file, int64_t *offset, size_t count);
+ssize_t __wrap_sendfile64(int socket, int file, int64_t *offset, size_t count);
+void __real_report_transfer(
+    struct report *report, const struct transfer *transfer, const char *peer, int64_t now);
+void __wrap_report_transfer(
+    struct report *report, const struct transfer *transfer, const char *peer, int64_t now);
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 {
@@ -358,4 +374,23 @@ int __wrap_raise(int number)
 {
     world_raised = number;
     return 0;
+}
+
+long world_real_sendfile(int socket, int file, int64_t *offset, size_t count)
+{
+    return __real_sendfile64(socket, file, offset, count);
+}
+
+ssize_t __wrap_sendfile64(int socket, int file, int64_t *offset, size_t count)
+{
+    return world_sendfile ? world_sendfile(socket, file, offset, count)
+                          : __real_sendfile64(socket, file, offset, count);
+}
+
+void __wrap_report_transfer(
+    struct report *report, const struct transfer *transfer, const char *peer, int64_t now)
+{
+    if (world_report)
+        world_report(transfer, peer);
+    __real_report_transfer(report, transfer, peer, now);
 }

@@ -75,5 +75,11 @@ extern int (*world_epoll_wait)(int epoll, void *events, int most, int timeout);
 extern int64_t world_now; /* ns of CLOCK_MONOTONIC; 0: the real one */
 extern int world_raised;  /* the signal that src/ wanted to die of, or 0 */
 
+extern long (*world_sendfile)(int socket, int file, int64_t *offset, size_t count);
+
+struct transfer;
+extern void (*world_report)(const struct transfer *transfer, const char *peer); /* beside it */
+
 int world_real_poll(void *polls, unsigned long n, int timeout);
 int world_real_epoll_wait(int epoll, void *events, int most, int timeout);
+long world_real_sendfile(int socket, int file, int64_t *offset, size_t count);
