@@ -39,6 +39,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -65,7 +66,7 @@ struct client {
     bool left;      /* it has closed or reset by itself */
     bool connected; /* ever */
     bool over;
-    bool is_window; /* decant has said that this one may have got changed bytes */
+    bool is_window; /* it may have got changed bytes, as the manual says */
     enum world_end_of_stream end;
     uint32_t versions; /* those that all it got can be of */
     size_t got;
@@ -163,6 +164,31 @@ static struct version *present(void)
     return &versions[n_versions - 1];
 }
 
+static size_t promised(const struct version *version)
+{
+    size_t left = version->size > offset_asked ? version->size - offset_asked : 0;
+
+    return length_asked >= 0 && (size_t)length_asked < left ? (size_t)length_asked : left;
+}
+
+/*
+ * On loopback nothing is copied until the client reads, so that a change of the file reaches even
+ * what its kernel has acknowledged. Who has all of it there, and has only not read it yet, is lost
+ * to decant, which has seen the acknowledgement of an unchanged file.
+ */
+static void note_unread(void)
+{
+    for (int i = 0; i < MOST_CLIENTS; i++) {
+        int unread = 0;
+        if (clients[i].fd < 0 || !clients[i].is_tcp)
+            continue;
+        (void)ioctl(clients[i].fd, FIONREAD, &unread);
+        for (int j = 0; j < n_versions && unread > 0; j++)
+            if (clients[i].got + (size_t)unread == promised(&versions[j]))
+                clients[i].is_window = true;
+    }
+}
+
 static uint8_t stamp(size_t at)
 {
     return (uint8_t)(pattern[at] + n_versions * 101);
@@ -179,6 +205,7 @@ static void change_file(size_t from, size_t to)
     memcpy(bytes, present()->bytes, present()->size);
     for (size_t i = from; i < to; i++)
         bytes[i] = stamp(i);
+    note_unread();
     CHECK(pwrite(fd_of_file, bytes + from, to - from, (off_t)from) == (ssize_t)(to - from), "%s",
         strerror(errno));
     touch();
@@ -191,6 +218,7 @@ static void truncate_file(size_t size)
 {
     if (n_versions == MOST_VERSIONS || size >= present()->size)
         return;
+    note_unread();
     CHECK(ftruncate(fd_of_file, (off_t)size) == 0, "%s", strerror(errno));
     touch();
     add_version(present()->bytes, size);
@@ -217,13 +245,6 @@ static void replace_file(void)
 }
 
 /* --- Clients --------------------------------------------------------------------------------- */
-
-static size_t promised(const struct version *version)
-{
-    size_t left = version->size > offset_asked ? version->size - offset_asked : 0;
-
-    return length_asked >= 0 && (size_t)length_asked < left ? (size_t)length_asked : left;
-}
 
 /* Whatever happened, each byte is one that the file had at that place. */
 static void check_bytes(struct client *client, const uint8_t *bytes, size_t n)
@@ -319,8 +340,8 @@ static void note_record(const struct transfer *transfer, const char *peer)
     for (int i = 0; i < MOST_CLIENTS && port; i++)
         if (clients[i].is_tcp && clients[i].connected &&
             clients[i].port == (unsigned)strtoul(port + 1, NULL, 10))
-            clients[i].is_window = is_done && (transfer->event == TRANSFER_CHANGED ||
-                                                  transfer->event == TRANSFER_SHORT);
+            clients[i].is_window |= is_done && (transfer->event == TRANSFER_CHANGED ||
+                                                   transfer->event == TRANSFER_SHORT);
 }
 
 /* --- The script ------------------------------------------------------------------------------ */
