@@ -323,9 +323,14 @@ static void client_sends(struct client *client, size_t n, int flags)
 {
     static const char words[1 << 14] = "GET / HTTP/1.0\r\n";
 
-    if (client->fd >= 0 && n > 0)
-        (void)send(client->fd, words, n < sizeof(words) ? n : sizeof(words),
-            MSG_DONTWAIT | MSG_NOSIGNAL | flags);
+    if (client->fd < 0 || client->over || n == 0)
+        return;
+    ssize_t sent = send(client->fd, words, n < sizeof(words) ? n : sizeof(words),
+        MSG_DONTWAIT | MSG_NOSIGNAL | flags);
+    if (sent < 0 && errno == ECONNRESET) { /* which is told once */
+        client->over = true;
+        client->end = WORLD_RESET;
+    }
 }
 
 /* Decant's own record of it. */
