@@ -288,12 +288,12 @@ fuzz_objects = $(patsubst %.c,%.o,$(filter-out systemd.c,$(sources))) systemd.o
 # What the targets stand in for, in all objects alike.
 fuzz_wraps = $(addprefix -Wl$(comma)--wrap=,$(shell cat tests/fuzz/wraps))
 
-fuzz: fuzzers ## fuzz each of options, handover, store and loop for TIME (900) seconds, two at a time
+fuzz: all fuzzers ## fuzz each of options, handover, store and loop for TIME (900) seconds, two at a time
 	FUZZERS=$(abspath $(BUILD)/fuzz) FUZZ_TIME=$(TIME) prove --jobs 2 --timer --exec tests/run tests/fuzz/*.bats
 
 check: check-fuzz
 
-check-fuzz: fuzzers ## the same for FUZZ_TIME (60) seconds, and the tests of what is found
+check-fuzz: all fuzzers ## the same for FUZZ_TIME (60) seconds, and the tests of what is found
 	FUZZERS=$(abspath $(BUILD)/fuzz) FUZZ_TIME=$(FUZZ_TIME) $(prove) tests/fuzz/*.bats
 
 # Without a fuzzer on this machine the tests are skipped, and say what is missing.

@@ -23,7 +23,13 @@
  *   g:N lets time pass   q SIGTERM   j SIGINT   y SIGHUP   f:N the next sendfile(2) is short, or
  *   interrupted   . lets decant do all that it has to do
  *
+ *   K SIGKILL, where there is a process of its own
+ *
  * At the end all clients read, and what they got is judged.
+ *
+ * With DECANT_REAL in the environment the same is played with that program, in a process of its
+ * own, in real time, and with DECANT_REAL_OPTION, such as --sandbox=require: not to look for new
+ * inputs, but to play those that were found.
  */
 #include "options.h"
 #include "transfer.h"
@@ -40,10 +46,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MOST_CLIENTS  8
@@ -97,11 +105,17 @@ static int64_t mtime;
 static int64_t short_send; /* -1: no */
 static bool all_complete;  /* of the records */
 static bool has_sandbox_option;
+static const char *real; /* the program, or NULL */
+static char real_option[64];
+static char said[256];  /* the file of its log */
+static pid_t child;     /* 0: none */
+static bool was_killed; /* by a signal, perhaps before it had armed what it was handed */
 
 static void remove_directory(void)
 {
     (void)unlink(path);
     (void)unlink(path_new);
+    (void)unlink(said);
     (void)rmdir(directory);
 }
 
@@ -111,6 +125,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     const char *temporary = getenv("TMPDIR");
+    const char *option = getenv("DECANT_REAL_OPTION");
     char help[4096];
 
     world_init();
@@ -119,7 +134,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     CHECK(mkdtemp(directory), "%s: %s", directory, strerror(errno));
     (void)snprintf(path, sizeof(path), "%s/file", directory);
     (void)snprintf(path_new, sizeof(path_new), "%s/new", directory);
+    (void)snprintf(said, sizeof(said), "%s/said", directory);
     (void)atexit(remove_directory);
+    real = getenv("DECANT_REAL") ? strdup(getenv("DECANT_REAL")) : NULL;
+    (void)snprintf(real_option, sizeof(real_option), "%s", option ? option : "");
     pattern = malloc(MOST_BYTES);
     for (size_t i = 0; i < MOST_BYTES; i++)
         pattern[i] = (uint8_t)(i * 7 + (i >> 8) * 13 + (i >> 16) * 31);
@@ -182,6 +200,7 @@ static void note_unread(void)
         int unread = 0;
         if (clients[i].fd < 0 || !clients[i].is_tcp)
             continue;
+        clients[i].is_window |= child > 0; /* whose record is not seen */
         (void)ioctl(clients[i].fd, FIONREAD, &unread);
         for (int j = 0; j < n_versions && unread > 0; j++)
             if (clients[i].got + (size_t)unread == promised(&versions[j]))
@@ -378,6 +397,10 @@ static bool next_token(const char **text, struct token *token)
 
 static void send_signal(int number)
 {
+    if (child > 0) {
+        (void)kill(child, number);
+        return;
+    }
     (void)syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), number);
 }
 
@@ -459,8 +482,15 @@ static void act(const struct token *token)
         send_signal(token->letter == 'q' ? SIGTERM : SIGINT);
         break;
     case 'y':
-        if (n_listeners > 0) /* the others die of it, as they should */
+        innocent = innocent && child == 0; /* which may not be so far yet that it ignores it */
+        if (n_listeners > 0)               /* the others die of it, as they should */
             send_signal(SIGHUP);
+        break;
+    case 'K':
+        if (child > 0) {
+            innocent = false;
+            send_signal(SIGKILL);
+        }
         break;
     case 'f':
         short_send = (int64_t)token->number;
@@ -619,6 +649,8 @@ static void set_up(struct setup *setup, const struct token *token)
 {
     size_t number = token->number;
 
+    if (setup->argc >= 12 && strchr("MPEQSD", token->letter))
+        return; /* the offset and the length must still find room */
     switch (token->letter) {
     case 'Z':
         setup->size = number % (MOST_BYTES + 1);
@@ -713,7 +745,7 @@ static void start_afresh(void)
     n_listeners = 0;
     offset_asked = 0;
     length_asked = -1;
-    allow_changes = has_limits = false;
+    allow_changes = has_limits = was_killed = false;
     innocent = true;
     all_complete = true;
     turns = waits = terms = 0;
@@ -739,18 +771,20 @@ static void end_all(void)
 
 static bool is_whole(const struct client *client)
 {
+    bool may_be_mixed = allow_changes || client->is_window;
+
     for (int i = 0; i < n_versions; i++)
         if (client->got == promised(&versions[i]) &&
-            (allow_changes || (client->versions & (UINT32_C(1) << i))))
+            (may_be_mixed || (client->versions & (UINT32_C(1) << i))))
             return true;
-    return client->is_window;
+    return false;
 }
 
 static void judge(const struct client *client)
 {
     int number = (int)(client - clients);
 
-    if (!client->connected || client->left)
+    if (!client->connected || client->left || (was_killed && n_listeners == 0 && client->got == 0))
         return;
     if (client->is_tcp && client->end == WORLD_END)
         CHECK(is_whole(client), "client %d got a clean end on %zu bytes, versions %x", number,
@@ -772,6 +806,116 @@ static void clean_up(void)
     (void)unlink(path);
 }
 
+/* --- The real program ------------------------------------------------------------------------ */
+
+static void start_real(struct setup *setup)
+{
+    sigset_t all;
+    sigset_t before;
+    int log = world_lift(open(said, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
+
+    if (setup->mode != 'i' && setup->mode != 'w')
+        place(log, 2);
+    (void)close(log);
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, &before);
+    child = fork();
+    CHECK(child >= 0, "%s", strerror(errno));
+    if (child == 0) {
+        char own_pid[48];
+        for (int number = 1; number < NSIG; number++) /* libFuzzer's handlers are not for it */
+            (void)signal(number, SIG_DFL);
+        (void)sigprocmask(SIG_SETMASK, &before, NULL);
+        (void)snprintf(own_pid, sizeof(own_pid), "LISTEN_PID=%d", getpid());
+        if (environ[0])
+            environ[0] = own_pid;
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)execve(real, setup->argv, environ);
+        _exit(99);
+    }
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    (void)syscall(SYS_close_range, 0, WORLD_ABOVE - 1, 0);
+}
+
+/* The last of its log goes into the words of a find. */
+static void read_log(void)
+{
+    int fd = open(said, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    off_t from = size > 4000 ? size - 4000 : 0;
+
+    if (fd < 0)
+        return;
+    ssize_t n = pread(fd, world_said, 4000, from);
+    world_said[n > 0 ? n : 0] = '\0';
+    (void)close(fd);
+}
+
+static bool has_ended(int *status)
+{
+    return waitpid(child, status, WNOHANG) == child;
+}
+
+/* Real time passes between the actions, as much as decant can use; nothing relies on how much. */
+static int play_real(void)
+{
+    struct token token;
+    int status;
+    int idle = 0; /* ms in which no client had anything to read */
+
+    while (next_token(&script, &token)) {
+        act(&token);
+        (void)world_real_poll(NULL, 0, token.letter == '.' ? 3 : 0);
+    }
+    while (!has_ended(&status)) {
+        if (read_all()) {
+            idle = 0;
+            continue;
+        }
+        if (!somebody_waits() || idle > 15000) {
+            send_signal(idle > 25000 ? SIGKILL : SIGTERM);
+            innocent = innocent && !somebody_waits();
+        }
+        (void)world_real_poll(NULL, 0, 1);
+        idle++;
+        if (idle > 30000)
+            (void)kill(child, SIGKILL);
+    }
+    child = 0;
+    read_log();
+    CHECK(idle < 25000, "it does not end");
+    if (WIFSIGNALED(status)) {
+        int number = WTERMSIG(status); /* those that were sent before it could take them */
+        CHECK(number == SIGKILL || number == SIGTERM || number == SIGINT || number == SIGHUP,
+            "it died of signal %d, '%s'", number, strsignal(number));
+        was_killed = true;
+        return 75;
+    }
+    all_complete = true; /* as nobody has told */
+    return WEXITSTATUS(status);
+}
+
+static int run_real(struct setup *setup)
+{
+    start_real(setup);
+    return play_real();
+}
+
+static int run_here(struct setup *setup)
+{
+    idle_since = world_now = INT64_C(1000000) * MS;
+    world_epoll_wait = play_epoll_wait;
+    world_poll = play_poll;
+    world_sendfile = play_sendfile;
+    world_report = note_record;
+    int status = decant_main(setup->argc, setup->argv);
+    CHECK(world_raised == 0, "%d", world_raised);
+    CHECK(world_count(3, WORLD_ABOVE) == 0, "descriptors were left open");
+    CHECK(world_count(0, 3) == 3, "of 0, 1 and 2 some are closed");
+    (void)syscall(SYS_close_range, 0, WORLD_ABOVE - 1, 0);
+    return status;
+}
+
 static void run(struct setup *setup)
 {
     make_file(setup->size);
@@ -785,27 +929,19 @@ static void run(struct setup *setup)
     setup->argv[setup->argc++] = (char *)"--log-level=debug";
     if (allow_changes)
         setup->argv[setup->argc++] = (char *)"--allow-changes";
-    if (has_sandbox_option)
+    if (real && real_option[0] != '\0')
+        setup->argv[setup->argc++] = real_option;
+    else if (has_sandbox_option)
         setup->argv[setup->argc++] = (char *)"--sandbox=off";
     setup->argv[setup->argc++] = path;
     setup->argv[setup->argc] = NULL;
     hand_over(setup);
-    idle_since = world_now = INT64_C(1000000) * MS;
-    world_epoll_wait = play_epoll_wait;
-    world_poll = play_poll;
-    world_sendfile = play_sendfile;
-    world_report = note_record;
+    int status = real ? run_real(setup) : run_here(setup);
 
-    int status = decant_main(setup->argc, setup->argv);
-
-    CHECK(world_raised == 0, "%d", world_raised);
     CHECK(status != 0 || all_complete, "exit 0, and not all were complete");
     CHECK(status == 0 || status == 64 || status == 65 || status == 66 || status == 75, "exit %d",
         status);
     CHECK(status != 64 || !innocent || has_limits, "a usage error");
-    CHECK(world_count(3, WORLD_ABOVE) == 0, "descriptors were left open");
-    CHECK(world_count(0, 3) == 3, "of 0, 1 and 2 some are closed");
-    (void)syscall(SYS_close_range, 0, WORLD_ABOVE - 1, 0);
     end_all();
     for (int i = 0; i < MOST_CLIENTS; i++)
         judge(&clients[i]);

@@ -7,9 +7,9 @@
  *
  * The input is tokens, each a letter, perhaps a digit of a slot or a file, and :NUMBER or =TEXT:
  *
- *   f0:N  file 0 of N bytes     p0 touched since   T0:N truncated since   g0=NAME its name
+ *   f0:N  file 0 of N bytes   A0 it may change   p0 touched since   T0:N truncated since   g0=NAME
  *   c0:N  slot 0 has a TCP client that N bytes were sent to   U0:N a UNIX one   l0 has none
- *   n0:N its file   a0:N from there on   b0:N up to there   A0 the file may change   k0=NAME
+ *   n0:N its file   a0:N from there on   b0:N up to there   k0=NAME its name
  *   S0:N its state   E0:N its event   H0 held   R0:N resumed so often   D0 handed over twice
  *   h0 the client half-closes   r0 resets   s0:N sends   q0 does not read
  *   o0:N another offset   x0:N a byte of the slot is changed   X0:N the same before it is sealed
@@ -52,6 +52,7 @@ struct file {
     int fd; /* lifted; -1 */
     size_t size;
     bool touched;
+    bool may_change;  /* --allow-changes */
     size_t truncated; /* SIZE_MAX: not */
     const char *name;
     size_t name_length;
@@ -65,7 +66,6 @@ struct slot {
     bool client_resets;
     bool client_ends;
     bool reads_not;
-    bool may_change;
     bool damaged; /* in a way that nobody can tell, so that nothing is promised */
     size_t talks;
     size_t sent;
@@ -177,6 +177,9 @@ static void read_file_token(const struct token *token)
     case 'p':
         file->touched = true;
         break;
+    case 'A':
+        file->may_change = true;
+        break;
     case 'T':
         file->truncated = token->number;
         break;
@@ -186,7 +189,7 @@ static void read_file_token(const struct token *token)
         pristine = false;
         break;
     }
-    pristine = pristine && token->letter == 'f';
+    pristine = pristine && strchr("fA", token->letter);
 }
 
 static void read_slot_token(const struct token *token)
@@ -212,9 +215,6 @@ static void read_slot_token(const struct token *token)
         break;
     case 'b':
         slot->end = token->number;
-        break;
-    case 'A':
-        slot->may_change = true;
         break;
     case 'S':
         slot->state = token->number & 255;
@@ -311,9 +311,9 @@ static void read_tokens(const char *text)
     struct token token;
 
     while (next_token(&text, &token)) {
-        if (strchr("fpTg", token.letter))
+        if (strchr("fpTAg", token.letter))
             read_file_token(&token);
-        else if (strchr("cUlnabASEHRDhrsqk", token.letter))
+        else if (strchr("cUlnabSEHRDhrsqk", token.letter))
             read_slot_token(&token);
         else
             read_table_token(&token);
@@ -366,7 +366,7 @@ static struct source source_of(const struct slot *slot)
     source.inode = status.st_ino;
     source.size = status.st_size;
     source.mtime = source_mtime(&status);
-    source.allow_changes = slot->may_change;
+    source.allow_changes = file->may_change;
     source.start = (off_t)slot->start;
     source.end = (off_t)slot->end;
     return source;
@@ -643,7 +643,7 @@ static void judge(const struct slot *slot)
         slot->got, slot->end - slot->start);
     /* Of a file that is another by now, nobody may get the end who had not got it before. */
     bool ended_before = slot->state == TRANSFER_DRAINING || slot->state == TRANSFER_DONE;
-    if (file->truncated >= slot->end && slot->may_change)
+    if (file->truncated >= slot->end && file->may_change)
         return;
     CHECK(slot->how != WORLD_END || !file->touched || ended_before || slot->end == slot->start,
         "client %d got a clean end of a file that was changed", number);

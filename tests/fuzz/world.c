@@ -44,6 +44,13 @@ void (*world_report)(const struct transfer *transfer, const char *peer);
 int64_t world_now;
 int world_raised;
 
+/* What is freed is kept from use for a while, but not for hundreds of megabytes. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "quarantine_size_mb=16";
+}
+
 static void restore_stdio(void)
 {
     for (int fd = 0; fd < 3; fd++)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# A fuzz target is the file TARGET.c beside this one, and begins with tests/fuzz/corpus/TARGET. What it learns stays
+# in the build directory, where the next run goes on with it, and so does what it finds.
+
+root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+fuzzers=${FUZZERS:-$root/build/fuzz}
+target=$(basename "$BATS_TEST_FILENAME" .bats)
+seeds=$root/tests/fuzz/corpus/$target
+corpus=$fuzzers/corpus/$target
+
+setup() {
+    T=$BATS_TEST_TMPDIR
+    export TMPDIR=$T # of the served files, also of one that a find leaves behind
+    if [[ -e $fuzzers/missing ]]; then
+        cat "$fuzzers/missing"
+        [[ ${CI-} != true ]] || fail "libFuzzer (clang, libclang-rt-dev) is missing, and CI skips nothing"
+        skip "libFuzzer (clang, libclang-rt-dev) is missing"
+    fi
+    [[ -x $fuzzers/$target ]] || fail "$fuzzers/$target is missing; run make fuzzers"
+    mkdir -p "$corpus" "$fuzzers/finds"
+}
+
+fail() {
+    printf '%s\n' "$@"
+    return 1
+}
+
+# How it came to its end, and how to see it again.
+tell() {
+    local find
+
+    tail -n 60 "$T/log" | cut -c 1-300
+    for find in "$fuzzers/finds/$target"-*; do
+        [[ -e $find ]] && printf 'to replay it: %s%s %s\n' "${1-}" "$fuzzers/$target" "$find"
+    done
+    return 1
+}
+
+# fuzz SECONDS: random inputs for so long. One that takes a minute counts as a find, too.
+fuzz() {
+    local options=(-max_total_time="$1" -timeout=60 -print_final_stats=1
+        -artifact_prefix="$fuzzers/finds/$target-")
+
+    if [[ -e $root/tests/fuzz/$target.dict ]]; then
+        options+=(-dict="$root/tests/fuzz/$target.dict")
+    fi
+    "$fuzzers/$target" "${options[@]}" "$corpus" "$seeds" >"$T/log" 2>&1 3>&- || tell
+    # A target that starts, and then tries nothing, would find nothing.
+    (($(awk '/stat::number_of_executed_units/ { print $2 }' "$T/log") > $1)) || tell
+    cp "$T/log" "$fuzzers/$target.log"
+}
