@@ -28,12 +28,8 @@ fail() {
 
 # How it came to its end, and how to see it again.
 tell() {
-    local find
-
     tail -n 60 "$T/log" | cut -c 1-300
-    for find in "$fuzzers/finds/$target"-*; do
-        [[ -e $find ]] && printf 'to replay it: %s%s %s\n' "${1-}" "$fuzzers/$target" "$find"
-    done
+    find "$fuzzers/finds" -name "$target-*" -newer "$T/start" -exec echo "to replay it: $fuzzers/$target" {} \;
     return 1
 }
 
@@ -45,6 +41,7 @@ fuzz() {
     if [[ -e $root/tests/fuzz/$target.dict ]]; then
         options+=(-dict="$root/tests/fuzz/$target.dict")
     fi
+    touch "$T/start"
     "$fuzzers/$target" "${options[@]}" "$corpus" "$seeds" >"$T/log" 2>&1 3>&- || tell
     # A target that starts, and then tries nothing, would find nothing.
     (($(awk '/stat::number_of_executed_units/ { print $2 }' "$T/log") > $1)) || tell

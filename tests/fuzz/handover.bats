@@ -1,4 +1,3 @@
-#!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
 # What handover.c says goes wrong, looked for by libFuzzer.
 load fuzz
