@@ -283,8 +283,8 @@ FUZZ_TIME ?= 60
 TIME ?= 900
 fuzz_tests = options handover store loop
 fuzz_flags = $(language) -Wall -Wextra -Wno-unknown-warning-option -O1 -g -fno-omit-frame-pointer -U_FORTIFY_SOURCE \
-	-fno-sanitize-recover=all -DWITH_SYSTEMD=1 $(systemd_cflags) -Isrc
-fuzz_objects = $(patsubst %.c,%.o,$(filter-out systemd.c,$(sources))) systemd.o
+	-fno-sanitize-recover=all $(with) $(systemd_cflags) -Isrc
+fuzz_objects = $(sources:%.c=%.o)
 # What the targets stand in for, in all objects alike.
 fuzz_wraps = $(addprefix -Wl$(comma)--wrap=,$(shell cat tests/fuzz/wraps))
 
@@ -309,6 +309,10 @@ $(BUILD)/fuzz/%.o: src/%.c Makefile
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) $(fuzz_flags) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c -o $@ $<
+
+ifneq ($(SECCOMP),no)
+$(BUILD)/fuzz/sandbox.o: $(BUILD)/generated/sandbox-filters.h
+endif
 
 # The whole program, to be called as often as one likes.
 $(BUILD)/fuzz/main.o: fuzz_flags += -Dmain=decant_main

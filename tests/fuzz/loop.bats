@@ -26,6 +26,6 @@ play() {
     (($(grep -c '^Executed' "$T/log") == ${#list[@]})) || fail "not all of ${#list[@]} inputs were played"
 }
 
-@test "the same inputs, played with the real program" {
-    play "${DECANT:-$root/build/decant}"
+@test "the same inputs, played with the real program, locked in" {
+    play "${DECANT:-$root/build/decant}" --sandbox=require
 }

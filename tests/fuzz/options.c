@@ -79,6 +79,8 @@ static void check_fields(const struct options *o)
     CHECK(o->stop_timeout >= 0, "%jd", (intmax_t)o->stop_timeout);
     CHECK(o->most_per_source >= 0, "%jd", (intmax_t)o->most_per_source);
     check_level(o->log_level);
+    CHECK(o->sandbox == SANDBOX_TRY || o->sandbox == SANDBOX_REQUIRE || o->sandbox == SANDBOX_OFF,
+        "%d", o->sandbox);
 }
 
 /* What is more than a failed parse may leave behind. */
@@ -115,8 +117,10 @@ static void check_problem(const struct problem *problem)
     CHECK(memchr(problem->text, '\0', sizeof(problem->text)), "the text has no end");
     CHECK(problem->text[0] != '\0', "the text is empty");
     world_said[0] = '\0';
+    world_hears = true;
     report_open(&report, CHANNEL_STDERR, LOG_INFO);
     report_problem(&report, problem);
+    world_hears = false;
     char *end = strchr(world_said, '\n');
     CHECK(end && end[1] == '\0', "not one line");
     CHECK(report_end(&report) == EX_USAGE, "%d", report_end(&report));

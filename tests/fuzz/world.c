@@ -43,6 +43,7 @@ long (*world_sendfile)(int socket, int file, int64_t *offset, size_t count);
 void (*world_report)(const struct transfer *transfer, const char *peer);
 int64_t world_now;
 int world_raised;
+bool world_hears;
 
 /* What is freed is kept from use for a while, but not for hundreds of megabytes. */
 const char *__asan_default_options(void);
@@ -76,6 +77,7 @@ _Noreturn void world_find(const char *file, int line, const char *format, ...)
 {
     va_list arguments;
 
+    world_hears = false;
     restore_stdio();
     (void)fprintf(stderr, "%s:%d: does not hold: ", file, line);
     va_start(arguments, format);
@@ -117,6 +119,7 @@ void world_init(void)
 void world_begin(void)
 {
     world_said[0] = '\0';
+    world_hears = true;
     world_raised = 0;
     n_variables = 0;
     variables[0] = NULL;
@@ -151,6 +154,7 @@ static void drop_signals(void)
 
 void world_end(void)
 {
+    world_hears = false;
     world_now = 0;
     world_poll = NULL;
     world_epoll_wait = NULL;
@@ -303,7 +307,8 @@ int __real_poll(struct pollfd *polls, nfds_t n, int timeout);
 int __wrap_poll(struct pollfd *polls, nfds_t n, int timeout);
 int __real_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout);
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout);
-int __wrap_dprintf(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+ssize_t __real_write(int fd, const void *bytes, size_t size);
+ssize_t __wrap_write(int fd, const void *bytes, size_t size);
 void __wrap_syslog(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int __wrap_raise(int number);
 ssize_t __real_sendfile64(int socket, int file, int64_t *offset, size_t count);
@@ -342,39 +347,41 @@ int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeo
                             : __real_epoll_wait(epoll, events, most, timeout);
 }
 
-/* Who prints "%s\n" must print one line. */
-static void take_words(const char *format, va_list arguments)
+/* One line at a time, of which the newest tell most. */
+static void take_words(const char *text, size_t size)
 {
     size_t before = strlen(world_said);
-    size_t room = sizeof(world_said) - before;
 
-    if (room < 2048) { /* the newest tell most */
+    if (before + size + 2 > sizeof(world_said))
         before = 0;
-        room = sizeof(world_said);
-    }
-    int n = vsnprintf(world_said + before, room - 1, format, arguments);
-    CHECK(n >= 0 && (size_t)n < room - 1, "a text of %d bytes", n);
+    CHECK(size + 2 <= sizeof(world_said), "a line of %zu bytes", size);
+    memcpy(world_said + before, text, size);
+    world_said[before + size] = '\0';
 }
 
-int __wrap_dprintf(int fd, const char *format, ...)
+ssize_t __wrap_write(int fd, const void *bytes, size_t size)
 {
-    va_list arguments;
-
-    (void)fd;
-    va_start(arguments, format);
-    take_words(format, arguments);
-    va_end(arguments);
-    return 0;
+    if (!world_hears || fd != STDERR_FILENO)
+        return __real_write(fd, bytes, size);
+    const char *end = memchr(bytes, '\n', size);
+    CHECK(end && end + 1 == (const char *)bytes + size, "not one line");
+    take_words(bytes, size);
+    return (ssize_t)size;
 }
 
 void __wrap_syslog(int level, const char *format, ...)
 {
     va_list arguments;
+    char line[2048];
 
     (void)level;
     va_start(arguments, format);
-    take_words(format, arguments);
+    int n = vsnprintf(line, sizeof(line) - 1, format, arguments);
     va_end(arguments);
+    CHECK(n >= 0 && (size_t)n < sizeof(line) - 1, "a line of %d bytes", n);
+    CHECK(!strchr(line, '\n'), "not one line");
+    line[n] = '\n';
+    take_words(line, (size_t)n + 1);
 }
 
 int __wrap_raise(int number)

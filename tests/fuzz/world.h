@@ -68,6 +68,7 @@ enum world_end_of_stream world_read(int client, void *buffer, size_t size, size_
 
 /* What src/ printed since world_begin(), whichever way; each line ends in '\n'. */
 extern char world_said[8192];
+extern bool world_hears; /* from world_begin() to world_end() */
 
 /* Stand-ins that a target may set; NULL: the real thing. */
 extern int (*world_poll)(void *polls, unsigned long n, int timeout);
