@@ -607,6 +607,8 @@ static bool client_reads(struct slot *slot, bool wait)
     while (slot->has_socket && slot->pair.client >= 0 && !slot->over && n == sizeof(buffer)) {
         slot->how = world_read(slot->pair.client, buffer, sizeof(buffer), &n, wait);
         slot->over = slot->how != WORLD_OPEN;
+        if (slot->over)
+            (void)shutdown(slot->pair.client, SHUT_WR); /* it has all that there is */
         any = any || n > 0 || slot->over;
         size_t at = slot->start + slot->got;
         slot->got += n;
@@ -699,6 +701,15 @@ static bool step(uint32_t number)
     return true;
 }
 
+static bool somebody_waits(void)
+{
+    for (int i = 0; i < MOST_SLOTS; i++)
+        if (slots[i].has_socket && slots[i].pair.client >= 0 && !slots[i].over &&
+            !slots[i].reads_not)
+            return true;
+    return false;
+}
+
 /* Until all have ended. Time passes when there is nothing else to do; but the kernel is busy with
  * others at times, and must not make a stall of that. */
 static void run(void)
@@ -721,7 +732,7 @@ static void run(void)
             continue;
         if (wake == CLOCK_NEVER)
             break;
-        if (wake - idle_since > 2 * CLOCK_SECOND && waits < 300) {
+        if (somebody_waits() && wake - idle_since > 2 * CLOCK_SECOND && waits < 300) {
             waits += 5;
             (void)world_real_poll(NULL, 0, 5);
             continue;
