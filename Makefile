@@ -288,16 +288,16 @@ fuzz_objects = $(sources:%.c=%.o)
 # What the targets stand in for, in all objects alike.
 fuzz_wraps = $(addprefix -Wl$(comma)--wrap=,$(shell cat tests/fuzz/wraps))
 
-fuzz: all fuzzers ## fuzz each of options, handover, store and loop for TIME (900) seconds, two at a time
+fuzz: fuzzers ## fuzz each of options, handover, store and loop for TIME (900) seconds, two at a time
 	FUZZERS=$(abspath $(BUILD)/fuzz) FUZZ_TIME=$(TIME) prove --jobs 2 --timer --exec tests/run tests/fuzz/*.bats
 
 check: check-fuzz
 
-check-fuzz: all fuzzers ## the same for FUZZ_TIME (60) seconds, and the tests of what is found
+check-fuzz: fuzzers ## the same for FUZZ_TIME (60) seconds, and the tests of what is found
 	FUZZERS=$(abspath $(BUILD)/fuzz) FUZZ_TIME=$(FUZZ_TIME) $(prove) tests/fuzz/*.bats
 
 # Without a fuzzer on this machine the tests are skipped, and say what is missing.
-fuzzers:
+fuzzers: all
 	@mkdir -p $(BUILD)/fuzz
 	@if printf 'int LLVMFuzzerTestOneInput(const char *data, long size) { return data && size < 0; }\n' | \
 		$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -x c -o $(BUILD)/fuzz/probe - 2>$(BUILD)/fuzz/missing; \

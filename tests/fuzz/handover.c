@@ -11,9 +11,11 @@
  *   FD:KIND       what lies at that descriptor, 0 to 31; KIND is a letter of kinds[] below, or a
  *                 number: the same as at that descriptor
  *   !             afterwards, what waits in the queues is refused
+ *   /PATH         FILE of the command line, which is looked at when all has been taken
  *   %N            the soft limit of descriptors is N when decant takes over
  */
 #include "handover.h"
+#include "options.h"
 #include "source.h"
 #include "store.h"
 #include "systemd.h"
@@ -318,6 +320,7 @@ struct plan {
     size_t n_values;
     bool refuse;
     rlim_t limit;
+    const char *file; /* FILE of the command line, or NULL */
 };
 
 static bool is_understood(const char *text, size_t length)
@@ -392,6 +395,7 @@ static void read_plan(struct plan *plan, const uint8_t *data, size_t size)
     plan->n_values = 0;
     plan->refuse = false;
     plan->limit = 0;
+    plan->file = NULL;
     char *again = strdup(rest);
     char *variables = again;
     for (char *line; (line = strsep(&rest, "\n"));) {
@@ -399,6 +403,8 @@ static void read_plan(struct plan *plan, const uint8_t *data, size_t size)
             put(place_number(line), strchr(line, ':') + 1);
         if (line[0] == '!')
             plan->refuse = true;
+        if (line[0] == '/')
+            plan->file = line;
         if (line[0] == '%')
             plan->limit = (rlim_t)strtoul(line + 1, NULL, 10);
     }
@@ -601,6 +607,21 @@ static void check_leaks(const bool *before, int n_handed, int file_fd, int r)
     }
 }
 
+/* With what was handed over as the file, or one of the command line, or both. */
+static void open_sources(struct handover *handover, const char *path)
+{
+    const struct options options = {.file = path, .length = OPTIONS_TO_THE_END};
+    struct sources sources;
+    struct problem problem = {0};
+
+    int r = sources_open(&sources, &options, handover, &problem);
+    CHECK(r <= 0, "%d", r);
+    if (r == 0)
+        sources_close(&sources);
+    else
+        CHECK(problem.status != 0 && problem.text[0] != '\0', "no words");
+}
+
 static void check_notify(const struct handover *handover)
 {
     CHECK(handover->notify.watchdog >= 0, "%jd", (intmax_t)handover->notify.watchdog);
@@ -652,6 +673,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_success(&handover);
     }
     int n_handed = r == 0 && is_ours ? atoi(count) : 0;
+    if (r == 0)
+        open_sources(&handover, plan.file);
     int file_fd = handover.file_fd;
     if (plan.refuse)
         handover_refuse(&handover);
