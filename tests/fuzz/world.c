@@ -28,6 +28,9 @@
 
 /* libFuzzer's own, where they wait while an input has 0, 1 and 2. */
 static int stdio[3] = {-1, -1, -1};
+/* And what else it has open, such as the file in which -merge=1 keeps its books. */
+#define MOST_OTHERS 16
+static int others[MOST_OTHERS];
 static char *variables[MOST_VARIABLES + 1];
 static int n_variables;
 static char **old_environment;
@@ -127,6 +130,8 @@ void world_begin(void)
     environ = variables;
     (void)getrlimit(RLIMIT_NOFILE, &old_limit);
     (void)sigprocmask(SIG_SETMASK, NULL, &old_mask);
+    for (int fd = 3; fd < MOST_OTHERS; fd++)
+        others[fd] = fcntl(fd, F_DUPFD_CLOEXEC, WORLD_ABOVE);
     (void)syscall(SYS_close_range, 0, WORLD_ABOVE - 1, 0);
 }
 
@@ -167,6 +172,11 @@ void world_end(void)
     environ = old_environment;
     (void)syscall(SYS_close_range, 0, WORLD_ABOVE - 1, 0);
     restore_stdio();
+    for (int fd = 3; fd < MOST_OTHERS; fd++)
+        if (others[fd] >= 0) {
+            (void)dup3(others[fd], fd, O_CLOEXEC);
+            (void)close(others[fd]);
+        }
 }
 
 int world_count(int from, int to)
