@@ -49,18 +49,29 @@ with_seccomp = $(if $(filter no,$(SECCOMP)),0,1)
 # After the OpenSSF compiler hardening guide. Each is tried, so that gcc, clang, musl-gcc and old ones
 # build with what they have. The answers are kept until the compiler or the kind of build changes.
 
+comma := ,
+hash := \#
 language = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DDECANT_VERSION='"$(version)"'
 
 warnings = -Wall -Wextra -Wformat=2 -Wformat-signedness -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wundef -Wcast-qual -Wwrite-strings -Wpointer-arith -Wimplicit-fallthrough -Wtrampolines \
-	-Wduplicated-cond -Wlogical-op -Wnull-dereference \
+	-Wduplicated-cond -Wlogical-op -Wnull-dereference -Wdate-time \
 	-Werror=implicit-function-declaration -Werror=incompatible-pointer-types -Werror=int-conversion
 hardening = -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
 	-mbranch-protection=standard -fno-strict-overflow -fno-strict-aliasing \
 	-fno-delete-null-pointer-checks -ftrivial-auto-var-init=zero -fPIE
 hardening_link = -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,nodlopen -Wl,--as-needed \
 	-Wl,--no-copy-dt-needed-entries
-kind_link = $(if $(filter yes,$(STATIC)),-static-pie -static,-pie)
+# One object without the mark takes it from the whole program, and Debian's start files for C have none.
+# Ours are all fit for it: tests/house/hardening.bats looks at each function. A static program has no loader
+# that would read it, and musl knows of no such mark.
+hardening_link += $(if $(filter yes,$(STATIC)),,-Wl,-z,ibt -Wl,-z,shstk)
+kind_link = $(if $(filter yes,$(STATIC)),-static-pie $(rcrt1:%='$(static_pie) %') -static,-pie)
+
+# musl-gcc takes -static-pie, and makes a dynamic program of it. The start of a static one that can be loaded
+# anywhere lies where it has the start of dynamic ones; -static alone is for where there is none.
+static_pie = -static -nostartfiles -Wl,-pie,--no-dynamic-linker,-z,text
+rcrt1 = $(shell $(CC) '-$(hash)$(hash)$(hash)' -x c /dev/null 2>&1 | sed -n 's|.*[ "]\([^ "]*/\)Scrt1\.o.*|\1rcrt1.o|p')
 
 # Which of the flags $(1) compile, link and run, beside $(2)? -Werror, since clang only warns of what it
 # does not know. $(3) is a further test of build/probe; with $(4) = break the first that passes will do.
@@ -68,7 +79,6 @@ tries = for flag in $(1); do if printf 'int main(void) { return 0; }\n' | \
 	$(CC) -Werror $$flag $(2) -x c -o $(BUILD)/probe - 2>/dev/null && $(BUILD)/probe $(3); \
 	then printf '%s ' "$$flag"; $(4) fi; done; rm -f $(BUILD)/probe
 
-# musl-gcc takes -static-pie and makes a dynamic program of it all the same.
 is_static = && ! readelf --program-headers $(BUILD)/probe | grep -q INTERP
 
 probed := $(BUILD)/flags-$(shell printf '%s' '$(CC) $(CFLAGS) $(LDFLAGS) $(STATIC)' | cksum | cut -d' ' -f1).mk
@@ -84,10 +94,11 @@ architecture_of = { $(CC) $(CFLAGS) -dM -E -x c /dev/null | sed -n -e 's/.*defin
 $(probed): Makefile
 	@mkdir -p $(BUILD)
 	@{ printf 'flags_ok := '; $(call tries,$(warnings) $(hardening),,,); \
-	printf '\nlink_ok := '; $(call tries,$(hardening_link),,,); \
+	printf '\nlink_ok := '; $(call tries,$(hardening_link),-Wl$(comma)--fatal-warnings,,); \
 	printf '\nkind_ok := '; $(call tries,$(kind_link),-fPIE,$(if $(filter yes,$(STATIC)),$(is_static)),break;); \
 	printf '\narchitecture := '; $(architecture_of); \
 	printf '\nfortify := '; $(call tries,-D_FORTIFY_SOURCE=3 -D_FORTIFY_SOURCE=2,-O2,,break;); \
+	printf '\nmap := '; $(call tries,-ffile-prefix-map=/a=/a,,,); \
 	printf '\n'; } >$@.new && mv $@.new $@
 
 # FORTIFY needs an optimising build, and turns poll into __poll_chk: not for the unit tests.
@@ -100,6 +111,9 @@ asan_flags = $(language) -Wall -Wextra -O1 -g -fno-omit-frame-pointer -fsanitize
 	-fno-sanitize-recover=undefined $(with) $(systemd_cflags)
 unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1 -DWITH_SECCOMP=1 -Isrc -Itests/unit \
 	-I$(BUILD)/generated $(UNIT_CFLAGS)
+
+# No path of the machine that builds is in the program: two builds are the same, wherever they are made.
+flags_ok += $(foreach place,$(CURDIR)=. $(abspath $(BUILD))=build $(BUILD)=build,$(patsubst %/a=/a,%$(place),$(map)))
 
 # --- Program ---------------------------------------------------------------------------------------
 
@@ -221,13 +235,18 @@ $(BUILD)/tests/%: tests/system/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -MMD -MP -o $@ $<
 
+# Built as the program is: its flags are tried on what they are there for.
+$(BUILD)/tests/probe: tests/house/probe.c $(BUILD)/obj/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(program_flags) $(program_link) -o $@ $<
+
 # Packages that exclude one another. Where one cannot be had, its tests say so themselves.
 launchers: $(BUILD)/tests/syslog
 	-$(Q)for package in $(unpacked); do tests/launchers/fetch $$package $(BUILD)/launchers/$$package; done
 
 unit_objects = $(filter-out main.o systemd.o,$(sources:%.c=%.o)) systemd.o kernel.o
 wraps = $(addprefix -Wl$(comma)--wrap=,$(shell cat $(1) 2>/dev/null))
-comma := ,
 
 $(BUILD)/tests/unit/%.o: src/%.c Makefile
 	@mkdir -p $(@D)

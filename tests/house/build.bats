@@ -3,13 +3,7 @@
 # that only our compiler knows, a unit that names a file nobody installs, an option that the manual does not have:
 # none of them fails a test of the program itself.
 
-load ../black-box/common
-
-# builds VARIABLE=VALUE...: the program into $T/build, warnings being errors
-builds() {
-    make -C "$root" --silent BUILD="$T/build" WERROR=yes "$@" >"$T/log" 2>&1 || fail "$(cat "$T/log")"
-    ! grep -vE '^  (CC|LD) ' "$T/log" || fail 'the build is not silent'
-}
+load common
 
 # The program of builds() sends a file on descriptor 0.
 it_sends() {
@@ -66,15 +60,6 @@ options_of() {
     client_is_refused one
     decant_gives 76
     says 'StandardInput=socket'
-}
-
-@test "the program is hardened" {
-    builds
-    readelf -h "$T/build/decant" | grep -q 'Type: *DYN'
-    readelf -lW "$T/build/decant" | grep -q GNU_RELRO
-    readelf -dW "$T/build/decant" | grep -q BIND_NOW
-    readelf -lW "$T/build/decant" | grep -E 'GNU_STACK .* RW  ' # not RWE
-    readelf -sW "$T/build/decant" | grep -q __stack_chk_fail
 }
 
 @test "another set of flags builds anew, the same set does not" {
