@@ -96,30 +96,40 @@ static bool is_shut_out(const struct served *served, int error)
     return error == EACCES && served->settled && access(served->name, R_OK) == 0;
 }
 
+/* How to mend it, and what else it may be in a service. */
+static const struct mend {
+    int error;
+    const char *text;
+    const char *in_unit;
+} mends[] = {
+    {ENOENT, "; create it, or correct the path",
+        " (the unit sees only what is in its BindReadOnlyPaths=)"},
+    {ENOTDIR, "; create it, or correct the path", ""},
+    {EACCES, "; let this user read it, and enter its directories",
+        " (chmod a+r and a+x, as nothing can belong to a DynamicUser=)"},
+    {EPERM, "; let this user read it, and enter its directories", ""},
+    {ENXIO, "; name a regular file", ""},
+    {ELOOP, "; name a regular file", ""},
+    {EXDEV, "; it leads out of the served directory", ""},
+    {ENOSYS, "; to serve a directory takes Linux 5.6", ""},
+    {0, "", ""},
+};
+
 static int refuse_name(
     const struct served *served, const struct source *source, int error, struct problem *problem)
 {
+    const struct mend *mend = mends;
+
     if (is_shut_out(served, error))
         return problem_set(problem, ERESTART, EX_NOINPUT,
             "'%s' leads to another directory than when decant was started, which its sandbox keeps "
             "it from; it ends, and can be started anew",
             source->name);
-    const char *mend = error == ENOENT || error == ENOTDIR ? "; create it, or correct the path"
-                       : error == EACCES || error == EPERM
-                           ? "; let this user read it, and enter its directories"
-                       : error == ENXIO || error == ELOOP ? "; name a regular file"
-                       : error == EXDEV                   ? "; it leads out of the served directory"
-                       : error == ENOSYS                  ? "; to serve a directory takes Linux 5.6"
-                                                          : "";
-    const char *more = !served->in_unit  ? ""
-                       : error == ENOENT ? " (the unit sees only what is in its BindReadOnlyPaths=)"
-                       : error == EACCES
-                           ? " (chmod a+r and a+x, as nothing can belong to a DynamicUser=)"
-                           : "";
-
+    while (mend->error != 0 && mend->error != error)
+        mend++;
     return problem_set(problem, error, status_of_open(error),
         "cannot open '%s' as user %ju: %s%s%s", source->name, (uintmax_t)geteuid(), strerror(error),
-        mend, more);
+        mend->text, served->in_unit ? mend->in_unit : "");
 }
 
 static const char *last_part(const char *path)
