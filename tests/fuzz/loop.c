@@ -856,6 +856,15 @@ static bool has_ended(int *status)
     return waitpid(child, status, WNOHANG) == child;
 }
 
+/* Who is to have read something should, or SIGKILL would only ever meet what has not begun. */
+static void wait_for_bytes(const struct client *client)
+{
+    struct pollfd ready = {.fd = client->over ? -1 : client->fd, .events = POLLIN};
+
+    if (ready.fd >= 0)
+        (void)world_real_poll(&ready, 1, 100);
+}
+
 /* Real time passes between the actions, as much as decant can use; nothing relies on how much. */
 static int play_real(void)
 {
@@ -864,6 +873,8 @@ static int play_real(void)
     int idle = 0; /* ms in which no client had anything to read */
 
     while (next_token(&script, &token)) {
+        if (token.letter == 'r' && token.client >= 0)
+            wait_for_bytes(&clients[token.client]);
         act(&token);
         (void)world_real_poll(NULL, 0, token.letter == '.' ? 3 : 0);
     }
