@@ -648,7 +648,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct handover handover;
     struct problem problem = {0};
     bool before[MOST_PLACES];
-    char count[64] = "";
+    char count[48] = ""; /* more zeros in front than that are nobody's */
 
     world_begin();
     for (int at = 0; at < MOST_PLACES; at++)
@@ -660,6 +660,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         before[at] = is_open(at);
     const char *text = getenv("LISTEN_FDS");
     (void)snprintf(count, sizeof(count), "%s", text ? text : "");
+    int n_listen = text ? (int)strtol(text, NULL, 10) : 0;
     bool known = text || getenv("LISTEN_PID");
     const char *meant = getenv("LISTEN_PID");
     bool is_ours = meant && strcmp(meant, pid) == 0;
@@ -685,7 +686,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_notify(&handover);
         check_success(&handover);
     }
-    int n_handed = r == 0 && is_ours ? atoi(count) : 0;
+    int n_handed = r == 0 && is_ours ? n_listen : 0;
     if (r == 0)
         open_sources(&handover, plan.file);
     int file_fd = handover.file_fd;
