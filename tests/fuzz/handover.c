@@ -558,17 +558,32 @@ static void check_success(const struct handover *handover)
     }
 }
 
-/* Whose end the hand-over's failure is: what it was given, by the environment or as stdin. */
-static bool is_handed_over(int at, const char *count, bool known)
+/* LISTEN_FDS as libsystemd reads it, which knows more ways to write a number than anybody uses. */
+static long count_of(const char *text)
 {
-    long n = count ? strtol(count, NULL, 10) : 0;
+    text += strspn(text, " \t\n\v\f\r");
+    if (text[0] == '0' && tolower((unsigned char)text[1]) == 'b')
+        return strtol(text + 2, NULL, 2);
+    if (text[0] == '0' && tolower((unsigned char)text[1]) == 'o')
+        return strtol(text + 2, NULL, 8);
+    return strtol(text, NULL, 0);
+}
+
+/*
+ * Whose end the hand-over's failure is: what it was given, by the environment or as stdin. n is how
+ * many libsystemd says that are; the rest of them, where a count in plain decimals does not tell,
+ * are those up to the first gap.
+ */
+static bool is_handed_over(int at, const char *count, long n, bool known)
+{
+    long plain = strtol(count, NULL, 10);
 
     if (at < 3)
         return at == 0 || places[at].is_tcp;
-    if (!known)
+    if (!known || (n > 0 && at >= 3 + n))
         return false;
-    if (n > 0 && n <= 32768)
-        return at < 3 + n;
+    if (plain > 0 && plain <= 32768)
+        return at < 3 + plain;
     for (int fd = 3; fd < at; fd++)
         if (places[fd].fd < 0)
             return false;
@@ -660,7 +675,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         before[at] = is_open(at);
     const char *text = getenv("LISTEN_FDS");
     (void)snprintf(count, sizeof(count), "%s", text ? text : "");
-    int n_listen = text ? (int)strtol(text, NULL, 10) : 0;
+    long n_listen = text ? count_of(text) : 0;
     bool known = text || getenv("LISTEN_PID");
     const char *meant = getenv("LISTEN_PID");
     bool is_ours = meant && strcmp(meant, pid) == 0;
@@ -686,7 +701,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_notify(&handover);
         check_success(&handover);
     }
-    int n_handed = r == 0 && is_ours ? n_listen : 0;
+    int n_handed = r == 0 && is_ours ? (int)n_listen : 0;
     if (r == 0)
         open_sources(&handover, plan.file);
     int file_fd = handover.file_fd;
@@ -705,7 +720,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (places[at].client < 0 || places[at].nature == NOTHING)
             continue;
         bool taken = at >= 3 && at < 3 + n_handed;
-        bool ends = failed   ? is_handed_over(at, count, known)
+        bool ends = failed   ? is_handed_over(at, count, n_listen, known)
                     : single ? taken && places[at].nature == CONNECTION
                              : taken && plan.refuse && places[at].nature == QUEUE;
         if (places[at].nature == QUEUE && tight)
