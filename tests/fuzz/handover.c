@@ -561,12 +561,15 @@ static void check_success(const struct handover *handover)
 /* LISTEN_FDS as libsystemd reads it, which knows more ways to write a number than anybody uses. */
 static long count_of(const char *text)
 {
+    int base = 0;
+
     text += strspn(text, " \t\n\v\f\r");
     if (text[0] == '0' && tolower((unsigned char)text[1]) == 'b')
-        return strtol(text + 2, NULL, 2);
-    if (text[0] == '0' && tolower((unsigned char)text[1]) == 'o')
-        return strtol(text + 2, NULL, 8);
-    return strtol(text, NULL, 0);
+        base = 2;
+    else if (text[0] == '0' && tolower((unsigned char)text[1]) == 'o')
+        base = 8;
+    long n = strtol(base > 0 ? text + 2 : text, NULL, base);
+    return n > 0 && n <= 32768 ? n : 0; /* more are never open here */
 }
 
 /*
