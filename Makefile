@@ -118,7 +118,7 @@ flags_ok += $(foreach place,$(CURDIR)=. $(abspath $(BUILD))=build $(BUILD)=build
 # --- Program ---------------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all run run-resident check check-unit check-black-box check-launchers check-house check-system shell-systemd \
+.PHONY: all run run-resident check check-unit check-black-box check-attack calls check-launchers check-house check-system shell-systemd \
 	demo-kill launchers asan lint format install uninstall clean help tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -190,10 +190,10 @@ tools = $(black_box_tools:%=$(BUILD)/tests/%)
 units = $(unit_tests:%=$(BUILD)/tests/unit/test-%)
 prove = prove --jobs $(JOBS) --timer --exec tests/run
 
-tests: all $(tools) $(BUILD)/tests/keep $(units) $(BUILD)/asan/decant
+tests: all $(tools) $(BUILD)/tests/keep $(BUILD)/tests/syslog $(units) $(BUILD)/asan/decant $(BUILD)/attack/decant
 
 check: tests launchers ## run all tests (tests/*/ say what each tier needs)
-	$(prove) $(units) tests/system tests/launchers tests/black-box tests/house --ext .bats
+	$(prove) $(units) tests/system tests/launchers tests/attack tests/black-box tests/house --ext .bats
 	DECANT=$(abspath $(BUILD)/asan/decant) $(prove) tests/black-box/*.bats
 
 check-unit: $(units) ## run the unit tests
@@ -202,10 +202,18 @@ check-unit: $(units) ## run the unit tests
 check-black-box: all $(tools) ## run the black-box tests
 	$(prove) tests/black-box/*.bats
 
+check-attack: tests ## run the tests of the sandbox, with a decant that is taken over
+	$(prove) tests/attack/*.bats
+
+calls: tests ## which system calls the black-box tests make in the sandbox, and which test the rare ones
+	rm -rf $(BUILD)/calls && mkdir -p $(BUILD)/calls
+	-DECANT_TRACE=$(abspath $(BUILD)/calls) $(prove) tests/black-box/*.bats
+	tests/attack/calls table $(BUILD)/calls
+
 check-launchers: all $(tools) launchers ## run the tests with the real inetds, xinetd, tcpserver and their kin
 	$(prove) tests/launchers/*.bats
 
-check-system: all $(tools) $(BUILD)/tests/keep ## run the tests with Debian 12's and Debian 13's systemd, as root
+check-system: all $(tools) $(BUILD)/tests/keep $(BUILD)/attack/decant ## run the tests with Debian 12's and Debian 13's systemd, as root
 	$(prove) tests/system/*.bats
 
 shell-systemd: all ## boot systemd VERSION (252 or 257) with decant installed, and give a shell in it, as root
@@ -241,8 +249,19 @@ $(BUILD)/tests/probe: tests/house/probe.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(program_flags) $(program_link) -o $@ $<
 
+# The program's own objects, and around two of their functions what attacks from inside.
+attack_objects = $(sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/attack/attack.o
+$(BUILD)/attack/decant: $(attack_objects) $(BUILD)/obj/flags
+	$(call say,LD,$@)
+	$(Q)$(CC) $(program_flags) $(program_link) -Wl,--wrap=sandbox_enter,--wrap=transfer_start -o $@ $(attack_objects) $(systemd_libs)
+
+$(BUILD)/attack/attack.o: tests/attack/attack.c $(BUILD)/obj/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(language) -Wall -Wextra -O2 -g -fPIE -Isrc -MMD -MP -c -o $@ $<
+
 # Packages that exclude one another. Where one cannot be had, its tests say so themselves.
-launchers: $(BUILD)/tests/syslog
+launchers: $(BUILD)/tests/syslog $(BUILD)/attack/decant
 	-$(Q)for package in $(unpacked); do tests/launchers/fetch $$package $(BUILD)/launchers/$$package; done
 
 unit_objects = $(filter-out main.o systemd.o,$(sources:%.c=%.o)) systemd.o kernel.o
@@ -351,7 +370,7 @@ $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/%.o $(BUILD)/fuzz/tests/world.o $(fuzz_obje
 
 c_files = $(wildcard src/*.[ch] tests/*/*.[ch])
 shell_files = $(wildcard .ci/run tests/run tests/house/verify-* tests/system/root \
-	tests/system/demo-kill tests/launchers/fetch tests/launchers/world tests/bench/bench tests/bench/starts \
+	tests/system/demo-kill tests/attack/calls tests/launchers/fetch tests/launchers/world tests/bench/bench tests/bench/starts \
 	tests/bench/activation tests/*/*.bash tests/*/*.bats)
 
 lint: all ## clang-format, clang-tidy, cppcheck, shellcheck, mandoc, systemd-analyze verify
