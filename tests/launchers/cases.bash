@@ -238,6 +238,35 @@ case_as_nobody() {
     client_has_all one "$file"
 }
 
+# Whoever takes decant over has no more than it has. In its place is one that tries, see tests/attack.
+case_attacked() {
+    local attack n=0
+
+    payload 100000
+    serve
+    install -m 755 "$root/build/attack/decant" "$T/world/usr/local/sbin/decant"
+    for attack in execve:execve openat2-passwd:openat2 kill-parent:kill write-parent:process_vm_writev; do
+        takes_over "${attack%:*}"
+        client "$attack" drain
+        client_gets "$attack" "$cut 0"
+        logs err 'sandbox: the system call [a-z0-9_]+, ' $((++n))
+        grep -qF "the system call ${attack#*:}, " "$T/$log" || fail "$(cat "$T/$log")"
+        [[ $keeps ]] || return 0
+    done
+    # This one is refused, and that is all. No record says that any has succeeded.
+    takes_over socket-unix
+    client last drain
+    client_has_all last "$file"
+    wait_for 10 has_lines 'attack socket-unix: refused, EPERM' 1
+}
+
+# takes_over ATTACK: from now on it is what is served that tells decant what to try
+takes_over() {
+    cp -p --remove-destination "$file" "$T/world/srv/decant/attack-$1"
+    ln -sfn "attack-$1" "$T/world/srv/decant/link"
+    mv -T "$T/world/srv/decant/link" "$file"
+}
+
 # gets_over_both: IPv4 and IPv6, and the log has the first as IPv4 although the socket is IPv6's
 gets_over_both() {
     client four drain

@@ -30,6 +30,7 @@ serve() {
 @test "inetutils-inetd-wait: ends when it is idle, and is started again" { case_idle; }
 @test "inetutils-inetd-wait: a new file, put in place by rename" { case_renamed; }
 @test "inetutils-inetd-wait: a missing file, 100 quick clients" { case_missing_often; }
+@test "inetutils-inetd-wait: a decant that is taken over" { case_attacked; }
 
 @test "inetutils-inetd-wait: both families" {
     payload 3000000

@@ -24,6 +24,7 @@ serve() {
 @test "inetutils-inetd: 50 clients at once" { case_at_once; }
 @test "inetutils-inetd: a file that nobody may read" { case_unreadable; }
 @test "inetutils-inetd: runs as nobody" { case_as_nobody; }
+@test "inetutils-inetd: a decant that is taken over" { case_attacked; }
 
 @test "inetutils-inetd: both families" {
     payload 3000000

@@ -23,6 +23,7 @@ serve() {
 @test "openbsd-inetd: 50 clients at once" { case_at_once; }
 @test "openbsd-inetd: a file that nobody may read" { case_unreadable; }
 @test "openbsd-inetd: runs as nobody" { case_as_nobody; }
+@test "openbsd-inetd: a decant that is taken over" { case_attacked; }
 
 @test "openbsd-inetd: both families" {
     payload 3000000

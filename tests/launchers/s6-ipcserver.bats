@@ -26,3 +26,4 @@ serve() {
 @test "s6-ipcserver: a missing file" { case_missing; }
 @test "s6-ipcserver: 600 quick clients" { case_quick; }
 @test "s6-ipcserver: 50 clients at once" { case_at_once; }
+@test "s6-ipcserver: a decant that is taken over" { case_attacked; }

@@ -22,3 +22,4 @@ serve() {
 @test "socat: a missing file" { case_missing; }
 @test "socat: 600 quick clients" { case_quick; }
 @test "socat: 50 clients at once" { case_at_once; }
+@test "socat: a decant that is taken over" { case_attacked; }

@@ -27,6 +27,7 @@ serve() {
 @test "systemd-socket-activate-wait: 600 quick clients" { case_quick; }
 @test "systemd-socket-activate-wait: 50 clients at once" { case_at_once; }
 @test "systemd-socket-activate-wait: a new file, put in place by rename" { case_renamed; }
+@test "systemd-socket-activate-wait: a decant that is taken over" { case_attacked; }
 
 @test "systemd-socket-activate-wait: SIGKILL in mid-transfer resets, and takes the port along" {
     payload 20000000

@@ -22,3 +22,4 @@ serve() {
 @test "systemd-socket-activate: a missing file" { case_missing; }
 @test "systemd-socket-activate: 600 quick clients" { case_quick; }
 @test "systemd-socket-activate: 50 clients at once" { case_at_once; }
+@test "systemd-socket-activate: a decant that is taken over" { case_attacked; }

@@ -22,3 +22,4 @@ serve() {
 @test "tcpserver: a missing file" { case_missing; }
 @test "tcpserver: 600 quick clients" { case_quick; }
 @test "tcpserver: 50 clients at once" { case_at_once; }
+@test "tcpserver: a decant that is taken over" { case_attacked; }

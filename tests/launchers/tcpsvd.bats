@@ -22,3 +22,4 @@ serve() {
 @test "tcpsvd: a missing file" { case_missing; }
 @test "tcpsvd: 600 quick clients" { case_quick; }
 @test "tcpsvd: 50 clients at once" { case_at_once; }
+@test "tcpsvd: a decant that is taken over" { case_attacked; }

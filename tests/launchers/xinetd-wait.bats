@@ -29,6 +29,7 @@ serve() {
 @test "xinetd-wait: ends when it is idle, and is started again" { case_idle; }
 @test "xinetd-wait: a new file, put in place by rename" { case_renamed; }
 @test "xinetd-wait: a missing file, 100 quick clients" { case_missing_often; }
+@test "xinetd-wait: a decant that is taken over" { case_attacked; }
 
 @test "xinetd-wait: with the entry's line for IPv6, both families" {
     payload 3000000

@@ -26,6 +26,7 @@ serve() {
 @test "xinetd: 50 clients at once" { case_at_once; }
 @test "xinetd: a file that nobody may read" { case_unreadable; }
 @test "xinetd: runs as nobody" { case_as_nobody; }
+@test "xinetd: a decant that is taken over" { case_attacked; }
 
 @test "xinetd: with the entry's line for IPv6, both families" {
     payload 3000000
