@@ -42,6 +42,10 @@ systemd=(--at=0:null --at="3:$socket" --listen-fds=1 --listen-fdnames="$fdname")
 # What stands between hand and decant in the command, such as strace(1).
 wrap=()
 
+# What is next to decant in it. DECANT_TRACE names a directory that gets the system calls of each decant, in a file of
+# its own: tests/attack/calls says which test makes which.
+record=()
+
 setup() {
     T=$BATS_TEST_TMPDIR
     [[ -x $decant && -x $tools/hand && -x $tools/peer ]] ||
@@ -50,6 +54,9 @@ setup() {
     status=
     declare -gA client_pids=()
     own_pids=()
+    if [[ ${DECANT_TRACE-} ]]; then
+        record=(strace -D -qq -ff -o "$DECANT_TRACE/${BATS_TEST_FILENAME##*/}.$BATS_TEST_NUMBER")
+    fi
     # Where decant's descriptor 2 is the client, a sanitizer would have nowhere to report to.
     export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$T/sanitizer"
     export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$T/sanitizer"
@@ -61,6 +68,9 @@ teardown() {
     for pid in $decant_pid "${client_pids[@]}" "${own_pids[@]}"; do
         { kill -KILL "$pid" && wait "$pid"; } 2>/dev/null || true # most have ended by now
     done
+    if [[ ${DECANT_TRACE-} && -e $T/calls ]]; then
+        cp "$T/calls" "$DECANT_TRACE/${BATS_TEST_FILENAME##*/}.$BATS_TEST_NUMBER.calls"
+    fi
     for file in "$T"/err "$T"/sanitizer.*; do
         if [[ -e $file ]] && grep -E 'Sanitizer|runtime error' "$file"; then
             return 1
@@ -94,6 +104,10 @@ need_mptcp() {
 trace() {
     need strace
     wrap=(strace -D -qq -o "$T/calls" -e "trace=$1" "${@:2}")
+    if [[ ${DECANT_TRACE-} ]]; then # a process has but one tracer
+        wrap=(strace -D -qq -o "$T/calls" -e trace=all "${@:2}")
+        record=()
+    fi
     export ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0" # which needs ptrace(2) itself
 }
 
@@ -153,7 +167,7 @@ start() {
         shift
     done
     shift
-    "$tools/hand" --address-file="$T/address" "${options[@]}" -- "${wrap[@]}" "$decant" "${always[@]}" "$@" \
+    "$tools/hand" --address-file="$T/address" "${options[@]}" -- "${wrap[@]}" "${record[@]}" "$decant" "${always[@]}" "$@" \
         </dev/null >"$T/out" 2>"$T/err" 3>&- &
     decant_pid=$!
 }

@@ -14,7 +14,7 @@ keep() {
     shift
     [[ -x $tools/keeper ]] || fail "$tools/keeper is missing; run make tests"
     "$tools/keeper" --address-file="$T/address" --notify="$T/notify" --control="$T/control" --log="$T/log" \
-        "${options[@]}" -- "${wrap[@]}" "$decant" "$@" </dev/null >"$T/out" 2>"$T/err" 3>&- &
+        "${options[@]}" -- "${wrap[@]}" "${record[@]}" "$decant" "$@" </dev/null >"$T/out" 2>"$T/err" 3>&- &
     decant_pid=$!
 }
 
