@@ -100,8 +100,8 @@ int main(int argc, char **argv)
     }
     if (r < 0)
         handover_refuse(&work.handover);
-    handover_end(
-        &work.handover); /* first: a log that blocks must not keep a client from its reset */
+    /* Before the report: a log that blocks must not keep a client from its reset. */
+    handover_end(&work.handover);
     if (r < 0)
         report_problem(&work.report, &problem);
     return report_end(&work.report);
