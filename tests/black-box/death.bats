@@ -20,7 +20,7 @@ dies() {
 }
 
 reports_stop() {
-    says '^decant: stopped: .*: [0-9]+ of 20000000 bytes sent, [0-9]+ acknowledged, .*signal'
+    says '^decant: stopped: .*: [0-9]+ of 20000000 bytes sent, [0-9]+ acknowledged, .*: decant ends$'
 }
 
 @test "SIGKILL" { dies KILL 137; }
