@@ -91,7 +91,7 @@ enum transfer_event {
     TRANSFER_BROKEN,         /* a system call failed that should not */
     TRANSFER_LEFT,           /* the peer has reset the connection, or cannot be reached */
     TRANSFER_STALLED,        /* the peer has acknowledged nothing for a whole timeout */
-    TRANSFER_STOPPED,        /* a signal asked us to end */
+    TRANSFER_STOPPED,        /* a signal, or a file that has been led elsewhere */
     TRANSFER_KILLED,         /* the process is gone */
     TRANSFER_RESTARTED,      /* another process has taken the slot over */
     TRANSFER_EVENTS,
