@@ -108,7 +108,7 @@ with = -DWITH_SYSTEMD=$(with_systemd) -DWITH_SECCOMP=$(with_seccomp) -I$(BUILD)/
 program_flags = $(common_flags) $(fortify_ok) $(with) $(systemd_cflags)
 program_link = $(kind_ok) $(link_ok) $(LDFLAGS)
 asan_flags = $(language) -Wall -Wextra -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
-	-fno-sanitize-recover=undefined $(with) $(systemd_cflags)
+	-fno-sanitize-recover=undefined -DUSUAL_SANDBOX=SANDBOX_OFF $(with) $(systemd_cflags)
 unit_flags = $(language) -Wall -Wextra -O1 -g -U_FORTIFY_SOURCE -DWITH_SYSTEMD=1 -DWITH_SECCOMP=1 -Isrc -Itests/unit \
 	-I$(BUILD)/generated $(UNIT_CFLAGS)
 

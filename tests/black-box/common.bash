@@ -29,11 +29,6 @@ else
     fdname=connection
 fi
 
-# The sanitizers need system calls of their own, which no filter allows.
-if [[ $decant == */asan/* ]]; then
-    always+=(--sandbox=off)
-fi
-
 # How the supervisors place the descriptors. stderr is a file of the test, except under inetd.
 inetd=(--at="0:$socket" --at="1:$socket" --at="2:$socket")
 tcpserver=(--at="0:$socket" --at="1:$socket")
