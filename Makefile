@@ -423,6 +423,6 @@ clean: ## remove the build
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
 		do printf '  %-16s %s\n' "$$name" "$$text"; done
-	@printf '\nVariables: PREFIX, DESTDIR, UNITDIR, SYSTEMD=no, STATIC=yes, CC, CFLAGS, FILE and PORT (for run), V=1.\n'
+	@printf '\nVariables: PREFIX, DESTDIR, UNITDIR, SYSTEMD=no, SECCOMP=no, STATIC=yes, CC, CFLAGS, FILE and PORT (for run), V=1.\n'
 
 -include $(wildcard $(BUILD)/obj/*.d $(BUILD)/asan/*.d $(BUILD)/tests/*.d $(BUILD)/tests/unit/*.d)
